@@ -1,0 +1,306 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#include "libmh/store/journal-facts.h"
+
+#include <limits>
+#include <utility>
+
+#include "libmh/format/journal-line.h"
+
+namespace mh {
+namespace {
+
+// Raised when a line gets another meaning or a kind is added that older versions must not skip.
+constexpr uint32_t kVersion = 1;
+
+constexpr size_t kRangesPerLine = 4096;
+// MODSEQ has 63 bits (RFC 7162 section 3.1).
+constexpr uint64_t kMaxModseq = std::numeric_limits<int64_t>::max();
+
+bool is_possible_uid(uint32_t uid) { return uid != 0 && uid < kMaxUidNext; }
+
+void write_file(JournalLineWriter& line, const FileIdentity& file) {
+  line.number(file.inode).number(file.birth).number(file.size).number(file.mtime);
+  line.number(file.ctime);
+}
+
+void read_file(JournalLineReader& line, FileIdentity& file) {
+  line.number(file.inode).number(file.birth).number(file.size).number(file.mtime);
+  line.number(file.ctime);
+}
+
+// A UID below the limit; one at or above it tells that a line with a higher limit was lost.
+void note_given(uint32_t uid, JournalState& state) {
+  if (uid >= state.uidnext_limit) state.uidnext_limit = uid + 1;
+  if (uid >= state.uidnext) state.uidnext = uid + 1;
+}
+
+// N <limit>
+bool apply_uidnext_limit(JournalLineReader& line, JournalState& state) {
+  uint32_t limit = 0;
+  if (!line.number(limit).end() || limit == 0) return false;
+  if (limit > state.uidnext_limit) state.uidnext_limit = limit;
+  return true;
+}
+
+// G <uidnext>
+bool apply_uidnext(JournalLineReader& line, JournalState& state) {
+  uint32_t uidnext = 0;
+  if (!line.number(uidnext).end() || uidnext == 0) return false;
+  state.uidnext = std::max(state.uidnext, uidnext);
+  state.uidnext_limit = std::max(state.uidnext_limit, uidnext);
+  return true;
+}
+
+// M <floor>
+bool apply_modseq_floor(JournalLineReader& line, JournalState& state) {
+  uint64_t floor = 0;
+  if (!line.number(floor).end() || floor > kMaxModseq) return false;
+  if (floor > state.modseq_floor) state.modseq_floor = floor;
+  return true;
+}
+
+// D <inode> <birth> <handle> <path>
+bool apply_directory(JournalLineReader& line, JournalState& state) {
+  DirectoryIdentity directory;
+  line.number(directory.inode).number(directory.birth).text(directory.handle).text(directory.path);
+  if (!line.end()) return false;
+  state.directory = std::move(directory);
+  return true;
+}
+
+// I <uid> <number> <inode> <birth> <size> <mtime> <ctime> <prefix> <flags> <first hash> <hash>
+//   <internal date> <saved> <guid>
+uint32_t apply_record(JournalLineReader& line, JournalState& state) {
+  Record record;
+  line.number(record.uid).number(record.number);
+  read_file(line, record.file);
+  line.number(record.prefix).number(record.flags).hash(record.first_hash).hash(record.hash);
+  line.number(record.internal_date).number(record.saved).bytes(record.guid);
+  if (!line.end() || !is_possible_uid(record.uid)) return 0;
+  note_given(record.uid, state);
+  if (!state.tombstones.empty() && state.tombstones.contains(record.uid)) return record.uid;
+  // Nearly always the highest so far.
+  const auto hint = state.records.empty() || state.records.rbegin()->first < record.uid
+                        ? state.records.end()
+                        : state.records.lower_bound(record.uid);
+  state.records.insert_or_assign(hint, record.uid, record);
+  state.alive.add(record.uid);
+  return record.uid;
+}
+
+// T <uid> <dropped at> <guid> <inode> <birth> <size> <mtime> <ctime> <internal date> <saved> <flags>
+uint32_t apply_tombstone(JournalLineReader& line, JournalState& state) {
+  Tombstone tombstone;
+  line.number(tombstone.uid).number(tombstone.dropped_at).bytes(tombstone.guid);
+  read_file(line, tombstone.file);
+  line.number(tombstone.internal_date).number(tombstone.saved).text(tombstone.flags);
+  if (!line.end() || !is_possible_uid(tombstone.uid)) return 0;
+  const uint32_t uid = tombstone.uid;
+  note_given(uid, state);
+  state.records.erase(uid);
+  state.alive.remove(uid);
+  state.tombstones.insert_or_assign(uid, std::move(tombstone));
+  return uid;
+}
+
+// L <uids>
+bool apply_alive(JournalLineReader& line, JournalState& state) {
+  std::string text;
+  if (!line.text(text).end()) return false;
+  Result<NumberSet> uids = NumberSet::parse_uids(text);
+  if (!uids || uids->empty() || uids->min() == 0 || uids->max() >= kMaxUidNext) return false;
+  note_given(uids->max(), state);
+  for (const auto& [uid, tombstone] : state.tombstones) uids->remove(uid);
+  state.alive.unite(*uids);
+  return true;
+}
+
+// S <text>
+bool apply_pending_sequences(JournalLineReader& line, JournalState& state) {
+  std::string text;
+  if (!line.text(text).end()) return false;
+  state.pending_sequences = std::move(text);
+  return true;
+}
+
+// Q <text>
+bool apply_pending_flags(JournalLineReader& line, JournalState& state) {
+  std::string text;
+  if (!line.text(text).end()) return false;
+  if (text.empty()) {
+    state.pending_flags.clear();
+  } else {
+    state.pending_flags.push_back(std::move(text));
+  }
+  return true;
+}
+
+// O <option> <1 or 0>
+bool apply_option(JournalLineReader& line, JournalState& state) {
+  std::string option;
+  uint32_t on = 0;
+  if (!line.text(option).number(on).end() || on > 1) return false;
+  if (on != 0) {
+    state.options.insert(std::move(option));
+  } else {
+    state.options.erase(option);
+  }
+  return true;
+}
+
+}  // namespace
+
+// H <version> <generation> <own inode> <own birth> <own handle> <guid> <uidvalidity> <created>
+void print_header(std::string& out, const HeaderLine& header) {
+  JournalLineWriter line(out, 'H');
+  line.number(kVersion).hash(header.header.generation).number(header.own.inode);
+  line.number(header.own.birth).text(header.own.handle).bytes(header.header.mailbox_guid);
+  line.number(header.header.uidvalidity).number(header.header.created).end();
+}
+
+Result<HeaderLine> parse_header(std::string_view text) {
+  HeaderLine header;
+  uint32_t version = 0;
+  JournalLineReader line(text);
+  if (line.kind() != 'H') return fail(ErrorKind::kCorrupt, "the journal's header line is damaged");
+  line.number(version);
+  if (version > kVersion) {
+    return fail(ErrorKind::kUnsupported,
+                "the journal was written by a newer version (" + std::to_string(version) + ")");
+  }
+  line.hash(header.header.generation).number(header.own.inode).number(header.own.birth);
+  line.text(header.own.handle).bytes(header.header.mailbox_guid);
+  line.number(header.header.uidvalidity).number(header.header.created);
+  if (!line.end() || version == 0)
+    return fail(ErrorKind::kCorrupt, "the journal's header line is damaged");
+  return header;
+}
+
+// E <inode> <birth> <generation> <offset> <ctime>
+void print_seal(std::string& out, const Seal& seal) {
+  JournalLineWriter(out, 'E')
+      .number(seal.inode)
+      .number(seal.birth)
+      .hash(seal.generation)
+      .number(seal.offset)
+      .number(seal.ctime)
+      .end();
+}
+
+std::optional<Seal> parse_seal(std::string_view text) {
+  Seal seal;
+  JournalLineReader line(text);
+  line.number(seal.inode).number(seal.birth).hash(seal.generation).number(seal.offset);
+  if (line.kind() != 'E' || !line.number(seal.ctime).end()) return std::nullopt;
+  return seal;
+}
+
+void print_uidnext_limit(std::string& out, uint32_t limit) {
+  JournalLineWriter(out, 'N').number(limit).end();
+}
+
+void print_modseq_floor(std::string& out, uint64_t floor) {
+  JournalLineWriter(out, 'M').number(floor).end();
+}
+
+void print_directory(std::string& out, const DirectoryIdentity& directory) {
+  JournalLineWriter line(out, 'D');
+  line.number(directory.inode).number(directory.birth).text(directory.handle);
+  line.text(directory.path).end();
+}
+
+void print_record(std::string& out, const Record& record) {
+  JournalLineWriter line(out, 'I');
+  line.number(record.uid).number(record.number);
+  write_file(line, record.file);
+  line.number(record.prefix).number(record.flags).hash(record.first_hash).hash(record.hash);
+  line.number(record.internal_date).number(record.saved).bytes(record.guid).end();
+}
+
+void print_tombstone(std::string& out, const Tombstone& tombstone) {
+  JournalLineWriter line(out, 'T');
+  line.number(tombstone.uid).number(tombstone.dropped_at).bytes(tombstone.guid);
+  write_file(line, tombstone.file);
+  line.number(tombstone.internal_date).number(tombstone.saved).text(tombstone.flags).end();
+}
+
+void print_alive(std::string& out, const NumberSet& uids) {
+  const std::span<const NumberRange> all = uids.ranges();
+  for (size_t start = 0; start < all.size(); start += kRangesPerLine) {
+    const auto some = all.subspan(start, std::min(kRangesPerLine, all.size() - start));
+    const NumberSet part = NumberSet::from_ranges({some.begin(), some.end()});
+    JournalLineWriter(out, 'L').text(part.print_uids()).end();
+  }
+}
+
+void print_pending_sequences(std::string& out, std::string_view text) {
+  JournalLineWriter(out, 'S').text(text).end();
+}
+
+void print_pending_flags(std::string& out, std::string_view text) {
+  JournalLineWriter(out, 'Q').text(text).end();
+}
+
+void print_option(std::string& out, std::string_view option, bool on) {
+  JournalLineWriter(out, 'O').text(option).number(on ? 1U : 0U).end();
+}
+
+void print_facts(std::string& out, const JournalState& state) {
+  print_uidnext_limit(out, state.uidnext_limit);
+  JournalLineWriter(out, 'G').number(state.uidnext).end();
+  print_modseq_floor(out, state.modseq_floor);
+  print_directory(out, state.directory);
+  for (const std::string& option : state.options) print_option(out, option, true);
+  NumberSet without_record = state.alive;
+  std::vector<NumberRange> with_record;
+  with_record.reserve(state.records.size());
+  for (const auto& [uid, record] : state.records) with_record.push_back({uid, uid});
+  without_record.subtract(NumberSet::from_ranges(std::move(with_record)));
+  print_alive(out, without_record);
+  for (const auto& [uid, record] : state.records) print_record(out, record);
+  for (const auto& [uid, tombstone] : state.tombstones) print_tombstone(out, tombstone);
+  if (!state.pending_sequences.empty()) print_pending_sequences(out, state.pending_sequences);
+  for (const std::string& text : state.pending_flags) print_pending_flags(out, text);
+}
+
+Applied apply_line(std::string_view text, JournalState& state) {
+  JournalLineReader line(text);
+  uint32_t uid = 0;
+  switch (line.kind()) {
+    case 'I':
+      uid = apply_record(line, state);
+      return {uid != 0, uid};
+    case 'T':
+      uid = apply_tombstone(line, state);
+      return {uid != 0, uid};
+    case 'N':
+      return {apply_uidnext_limit(line, state)};
+    case 'G':
+      return {apply_uidnext(line, state)};
+    case 'M':
+      return {apply_modseq_floor(line, state)};
+    case 'D':
+      return {apply_directory(line, state)};
+    case 'L':
+      return {apply_alive(line, state)};
+    case 'S':
+      return {apply_pending_sequences(line, state)};
+    case 'Q':
+      return {apply_pending_flags(line, state)};
+    case 'O':
+      return {apply_option(line, state)};
+    default:
+      return {};
+  }
+}
+
+void jump(JournalState& state) {
+  state.rolled_back = true;
+  const uint32_t room = kMaxUidNext - state.uidnext_limit;
+  state.uidnext_limit += room < kJump ? room : kJump;
+  state.uidnext = state.uidnext_limit;
+  state.modseq_floor = state.modseq_floor > kMaxModseq - kJump ? kMaxModseq
+                                                               : state.modseq_floor + kJump;
+}
+
+}  // namespace mh
