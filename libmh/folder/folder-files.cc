@@ -1,0 +1,259 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+//
+// Folder, part two: what lies in the directory, and which UID each file has.
+//
+// Files are read before the lock is taken (look), as far as they need reading; under the lock the
+// directory is listed again only if it changed meanwhile, and only what changed is read again. So
+// the first visit to a folder of 100,000 messages holds the lock for the time of one journal write.
+#include <algorithm>
+
+#include <sodium.h>
+
+#include "libmh/folder/folder-impl.h"
+
+namespace mh {
+namespace {
+
+// reconcile() needs two rounds of probes, three when a file is replaced between them.
+constexpr int kMostRounds = 5;
+// A program that strips our tags is given up on after this many of them.
+constexpr size_t kTooManyLostTags = 3;
+
+// A tombstone gives flags and dates back to the message that returns.
+const Tombstone* tombstone_of(const JournalState& facts, const Addition& added) {
+  const Tombstone* best = nullptr;
+  for (const auto& [uid, tombstone] : facts.tombstones) {
+    const bool by_guid = added.origin && tombstone.guid == *added.origin;
+    const bool by_file = !added.origin && tombstone.file.inode != 0 &&
+                         tombstone.file.same_content(added.record.file);
+    if (by_guid || by_file) best = &tombstone;
+  }
+  return best;
+}
+
+}  // namespace
+
+Result<bool> Folder::unchanged(const FolderMemory& memory) {
+  Impl& in = *impl_;
+  if (in.suspicious) return false;
+  if (memory.recheck_at != 0 && in.fs.now() >= memory.recheck_at) return false;
+  MH_TRY_SET(const FileStat dir, in.fs.fstat(in.dir.get()));
+  const DirectoryStamp stamp = DirectoryStamp::of(dir);
+  if (!(stamp == memory.directory)) return false;
+  const auto file = in.fs.stat(in.dir.get(), in.settings.sequences_name.c_str(), Follow::kNo);
+  if (!file) {
+    if (file.error().kind() != ErrorKind::kNotFound) return pass_on(file);
+    return memory.sequences_inode == 0;
+  }
+  return file->inode == memory.sequences_inode && file->size == memory.sequences_size &&
+         file->mtime == memory.sequences_mtime && file->ctime == memory.sequences_ctime;
+}
+
+Status Folder::Impl::list_again(bool thorough) {
+  const auto stat = fs.fstat(dir.get());
+  if (!stat) return pass_on(stat);
+  if (stat->nlink == 0) {
+    return fail(ErrorKind::kNotFound, location.folder + " was removed");
+  }
+  const bool same = listing && listing->whole && !suspicious && listing->settled() &&
+                    listing->directory == DirectoryStamp::of(*stat);
+  if (same && !thorough) return {};
+  MH_TRY_SET(listing, scan_folder(fs, dir.get()));
+  // What was read of a file holds as long as it is that file in that state.
+  std::map<uint32_t, Probe> still;
+  for (const Entry& entry : listing->entries) {
+    const auto found = probes.find(entry.number);
+    if (found != probes.end() && found->second.state == Probe::State::kRead &&
+        found->second.file == entry.file) {
+      still.insert(probes.extract(found));
+    }
+  }
+  probes = std::move(still);
+  return {};
+}
+
+Result<Plan> Folder::Impl::plan(bool thorough) {
+  MH_TRY(load_records());
+  ReconcileInput input;
+  input.listing = &*listing;
+  std::vector<Record> doubted;
+  input.records = records;
+  if (thorough) {
+    // No recorded stamp is believed: every file whose content can be told is read as if it had been
+    // touched. An untagged one cannot: reading it again would give it a new UID for nothing.
+    doubted = records;
+    for (Record& record : doubted) {
+      if (record.has(Record::kHashKnown)) record.file.mtime -= 1;
+    }
+    input.records = doubted;
+  }
+  input.alive = &state().alive;
+  input.uidvalidity = state().header.uidvalidity;
+  input.uidnext = state().uidnext;
+  input.now = static_cast<uint32_t>(std::clamp<Nanoseconds>(fs.now() / kSecond, 0, UINT32_MAX));
+  input.probes = std::move(probes);
+  for (const Entry& entry : listing->entries) {
+    const auto edit = edits.find(entry.number);
+    if (edit != edits.end() && edit->second.file == entry.file) {
+      input.probes.insert(*edit);
+    }
+  }
+  const TagKey key = location.root != nullptr ? location.root->key() : TagKey{};
+  Plan result;
+  for (int round = 0; round < kMostRounds; ++round) {
+    result = reconcile(input);
+    if (result.final()) break;
+    for (const ProbeRequest& request : result.needed) {
+      input.probes[request.number] = read_probe(fs, dir.get(), request, key);
+    }
+  }
+  probes = std::move(input.probes);
+  if (!result.final()) {
+    return fail(ErrorKind::kBusy, location.folder + ": messages change faster than they are read");
+  }
+  return result;
+}
+
+// What open_message() has compared need not be compared again.
+void Folder::Impl::take_over_verified(std::vector<Record>* changed) {
+  for (const auto& [uid, identity] : verified) {
+    const auto planned = std::find_if(changed->begin(), changed->end(),
+                                      [&](const Record& record) { return record.uid == uid; });
+    const Record* known = planned != changed->end() ? &*planned : find(uid);
+    if (known == nullptr || !(known->file == identity) || known->has(Record::kVerified)) continue;
+    Record sure = *known;
+    sure.set(Record::kVerified, true);
+    if (planned != changed->end()) {
+      *planned = sure;
+    } else {
+      changed->push_back(sure);
+    }
+  }
+  verified.clear();
+}
+
+Status Folder::look() {
+  Impl& in = *impl_;
+  MH_TRY(in.load_state());
+  in.listing.reset();
+  in.probes.clear();
+  if (in.journal) MH_TRY(in.journal->refresh());
+  MH_TRY(in.list_again(false));
+  MH_TRY(in.plan(false));
+  return {};
+}
+
+std::vector<Tombstone> Folder::Impl::tombstones_of(const std::vector<uint32_t>& dropped,
+                                                   const FlagsOf& flags_of) {
+  std::vector<Tombstone> tombstones;
+  for (const uint32_t uid : dropped) {
+    Tombstone tombstone;
+    tombstone.uid = uid;
+    tombstone.dropped_at = fs.now() / kSecond;
+    if (const Record* record = find(uid)) {
+      tombstone.guid = record->guid;
+      tombstone.file = record->file;
+      tombstone.internal_date = record->internal_date;
+      tombstone.saved = record->saved;
+    }
+    if (flags_of) tombstone.flags = flags_of(uid);
+    tombstones.push_back(std::move(tombstone));
+  }
+  return tombstones;
+}
+
+// Gives UIDs to what is new.
+void Folder::Impl::give_uids(Plan& plan, std::vector<Record>* changed, FilesOutcome* outcome) {
+  uint32_t next = state().uidnext;
+  for (Addition& addition : plan.added) {
+    Record& record = addition.record;
+    record.uid = next++;
+    if (!addition.keeps_guid) randombytes_buf(record.guid.data(), record.guid.size());
+    Added added;
+    added.uid = record.uid;
+    added.edited_from = addition.edited_from;
+    const Tombstone* tombstone =
+        addition.edited_from ? nullptr : tombstone_of(state(), addition);
+    if (tombstone != nullptr) {
+      added.tombstone_flags = tombstone->flags;
+      record.internal_date = tombstone->internal_date;
+      record.saved = tombstone->saved;
+    }
+    if (addition.replied || addition.forwarded) {
+      plan.annotated.push_back({record.uid, addition.replied, addition.forwarded});
+    }
+    changed->push_back(record);
+    outcome->added.push_back(std::move(added));
+  }
+}
+
+// Another program takes our tags away: after a few of them this folder is left alone.
+void Folder::Impl::mind_lost_tags(const Plan& plan, std::vector<Record>* changed) {
+  if (plan.untagged.empty()) return;
+  for (Record& record : *changed) {
+    const bool lost = std::find(plan.untagged.begin(), plan.untagged.end(), record.uid) !=
+                      plan.untagged.end();
+    if (lost) record.set(Record::kNoTag, true);
+  }
+  lost_tags += plan.untagged.size();
+  if (lost_tags < kTooManyLostTags || !journal || state().options.contains("notag")) return;
+  journal->add_option("notag", true);
+  warn("another program removes the X-MH-UID line that keeps UIDs with their messages: no more "
+       "are written here, UIDs live in the journal alone");
+}
+
+// Writes it down; true when arrivals and removals cannot be journalled and have to wait.
+Result<bool> Folder::Impl::commit_files(const std::vector<Record>& changed,
+                                        const std::vector<Tombstone>& dropped, size_t added) {
+  if (!writable()) return added != 0 || !dropped.empty();
+  if (journal && added != 0) {
+    MH_TRY(journal->reserve_uids(state().uidnext, static_cast<uint32_t>(added)));
+  }
+  const Status done = commit(changed, dropped);
+  if (done) {
+    warned_deferred = false;
+    return false;
+  }
+  const ErrorKind kind = done.error().kind();
+  if (kind != ErrorKind::kNoSpace && kind != ErrorKind::kReadOnly && kind != ErrorKind::kIo) {
+    return pass_on(done);
+  }
+  if (!warned_deferred) warn("new messages wait: " + done.error().message());
+  warned_deferred = true;
+  return true;
+}
+
+Result<FilesOutcome> Folder::sync_files(bool thorough, const FlagsOf& flags_of) {
+  Impl& in = *impl_;
+  MH_TRY(in.list_again(thorough));
+  MH_TRY_SET(Plan plan, in.plan(thorough));
+  if (plan.relist) {
+    in.listing.reset();
+    MH_TRY(in.list_again(true));
+    MH_TRY_SET(plan, in.plan(thorough));
+  }
+  FilesOutcome outcome;
+  std::vector<Record> changed = std::move(plan.changed);
+  in.take_over_verified(&changed);
+  in.mind_lost_tags(plan, &changed);
+  in.give_uids(plan, &changed, &outcome);
+  const std::vector<Tombstone> dropped = in.tombstones_of(plan.dropped, flags_of);
+  MH_TRY_SET(outcome.deferred, in.commit_files(changed, dropped, outcome.added.size()));
+  if (outcome.deferred) {
+    // Served on from what the journal holds; where a message lies now is no promise to anybody.
+    std::erase_if(changed, [&](const Record& record) { return in.find(record.uid) == nullptr; });
+    in.apply_to_records(changed, {});
+    outcome.added.clear();
+  } else {
+    outcome.dropped = std::move(plan.dropped);
+    outcome.annotated = std::move(plan.annotated);
+  }
+  outcome.waiting = plan.waiting.size();
+  in.waiting = plan.waiting.size();
+  in.suspicious = false;
+  in.edits.clear();
+  in.fold_now = thorough;
+  return outcome;
+}
+
+}  // namespace mh

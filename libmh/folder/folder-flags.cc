@@ -1,0 +1,235 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+//
+// Folder, part five: flags, under nmh's lock.
+//
+// A number is valid only while that lock is held, and only if the folder is still as it was listed:
+// so the directory is looked at again after the lock was taken. The text to be written is journalled
+// before (not flushed: against a killed process the kernel keeps it, and a torn file after a power
+// loss is as old as the index that was not committed). A file found torn - neither what was there
+// before nor what was to be written - is completed from the journal.
+#include <algorithm>
+
+#include "libmh/folder/folder-impl.h"
+#include "libmh/format/fingerprint.h"
+#include "libmh/format/text.h"
+
+namespace mh {
+namespace {
+
+// Two changes of a directory within one tick of the kernel's clock look like one.
+constexpr Nanoseconds kTick = kSecond / 50;
+// A lock-less writer replaced the file while we wrote: how often we merge again.
+constexpr int kMostMerges = 5;
+// No kernel tears a write within this many bytes.
+constexpr size_t kSmallestWrite = 512;
+// The text before a pending write is known by its fingerprint, which stands in front of the new one.
+constexpr size_t kHashDigits = 16;
+
+bool same_names(const Listing& a, const Listing& b) {
+  return std::equal(a.entries.begin(), a.entries.end(), b.entries.begin(), b.entries.end(),
+                    [](const Entry& x, const Entry& y) {
+                      return x.number == y.number && x.file.same_file(y.file);
+                    });
+}
+
+}  // namespace
+
+// Whether every number of the listing is still what it was. Called under nmh's lock.
+Result<bool> Folder::Impl::listing_holds() {
+  MH_TRY_SET(const FileStat stat, fs.fstat(dir.get()));
+  if (!(DirectoryStamp::of(stat) == listing->directory)) return false;
+  if (listing->directory.mtime + kTick < listing->taken_at) return true;
+  MH_TRY_SET(const Listing again, scan_folder(fs, dir.get()));
+  return again.whole && same_names(*listing, again);
+}
+
+std::vector<NumberedMessage> Folder::Impl::numbered(const FolderMemory& memory,
+                                                    const FlagsInput& input) const {
+  std::optional<NumberSet> changed;
+  if (journal && journal->state().header.generation == memory.generation) {
+    if (auto since = journal->changed_since(memory.journal_offset)) changed = std::move(*since);
+  }
+  std::vector<NumberedMessage> messages;
+  messages.reserve(records.size());
+  for (const Record& record : records) {
+    const bool ask = !changed || changed->contains(record.uid);
+    messages.push_back({record.uid, record.number,
+                        ask ? input.old_number(record.uid) : record.number});
+  }
+  std::sort(messages.begin(), messages.end(),
+            [](const NumberedMessage& a, const NumberedMessage& b) { return a.number < b.number; });
+  return messages;
+}
+
+// The text that was to be written when a writer died in the middle of it, else `text`.
+std::string Folder::Impl::repaired(const std::string& text) {
+  const std::string& pending = state().pending_sequences;
+  if (pending.size() < kHashDigits) return text;
+  const std::string_view intended = std::string_view(pending).substr(kHashDigits);
+  const auto before = parse_hex64(std::string_view(pending).substr(0, kHashDigits));
+  // Torn means: as long as the intended text, begun or ended like it, and neither old nor new.
+  if (text == intended || text.size() != intended.size() || fingerprint(text) == before) {
+    return text;
+  }
+  const size_t block = std::min<size_t>(kSmallestWrite, text.size());
+  const bool begun = text.compare(0, block, intended.substr(0, block)) == 0;
+  const bool ended = text.compare(text.size() - block, block,
+                                  intended.substr(text.size() - block)) == 0;
+  if (!begun && !ended) return text;
+  warn("completed a half-written " + settings.sequences_name);
+  return std::string(intended);
+}
+
+
+void Folder::Impl::remember(const FlagMergeOutput& merged, const SequencesText& file) {
+  now.sequences = merged.memory;
+  now.sequences_inode = file.exists ? file.stat.inode : 0;
+  now.sequences_size = file.stat.size;
+  now.sequences_mtime = file.stat.mtime;
+  now.sequences_ctime = file.stat.ctime;
+  const Nanoseconds time = fs.now();
+  if (file.exists && file.stat.mtime <= time && file.stat.mtime + kSettle >= time) {
+    recheck(file.stat.mtime + kSettle + 1);
+  }
+}
+
+// Not later than this a sync looks again, even if nothing seems to have changed.
+void Folder::Impl::recheck(Nanoseconds at) {
+  if (now.recheck_at == 0 || at < now.recheck_at) now.recheck_at = at;
+}
+
+// What to remember of the directory. Without a merge of the flags nothing is: so that the next sync comes.
+void Folder::Impl::remember_directory(bool merged) {
+  now.recheck_at = 0;
+  now.generation = journal ? journal->state().header.generation : 0;
+  now.journal_offset = journal ? journal->offset() : 0;
+  now.directory = {};
+  if (!merged || !listing || !listing->whole) return;
+  now.directory = listing->directory;
+  if (!listing->settled()) {
+    recheck(std::max(listing->directory.mtime, listing->directory.ctime) + kSettle + 1);
+  }
+  if (waiting != 0) recheck(fs.now() + kQuiet);
+}
+
+Result<FlagMergeOutput> Folder::Impl::merge(const std::string& text, const FolderMemory& memory,
+                                            const FlagsInput& input) {
+  const Sequences file = Sequences::parse(text);
+  FlagMergeInput merge;
+  merge.map = &settings.flags;
+  merge.file = &file;
+  merge.messages = numbered(memory, input);
+  merge.base = input.base;
+  merge.pending = input.pending;
+  merge.memory = memory.sequences;
+  merge.undecided = input.undecided;
+  merge.expired = input.expired;
+  merge.policy = settings.new_mail;
+  merge.all_drafts = settings.drafts;
+  return merge_flags(merge);
+}
+
+Status Folder::Impl::write_sequences(SequencesFile::Hold& hold, const std::string& old_text,
+                                     const Sequences& next, SequencesText* file) {
+  const std::string text =
+      next.print_padded(old_text.size(), settings.flags.unseen_names().front());
+  if (journal && journal->writable()) {
+    std::string intent;
+    append_hex64(intent, fingerprint(old_text));
+    journal->add_pending_sequences(intent + text);
+    MH_TRY(journal->append());
+  }
+  MH_TRY_SET(file->stat, hold.write(text));
+  file->exists = true;
+  file->text = text;
+  return {};
+}
+
+// Under nmh's lock. Merged again when a writer that knows no lock came between.
+Result<FlagMergeOutput> Folder::Impl::merge_and_write(SequencesFile::Hold& hold,
+                                                      const FolderMemory& memory,
+                                                      const FlagsInput& input) {
+  MH_TRY_SET(SequencesText file, hold.read());
+  const std::string text = repaired(file.text);
+  MH_TRY_SET(FlagMergeOutput merged, merge(text, memory, input));
+  if (merged.to_file || text != file.text) {
+    const Sequences next = merged.to_file ? *merged.to_file : Sequences::parse(text);
+    MH_TRY(write_sequences(hold, file.text, next, &file));
+    if (journal && journal->writable()) journal->add_pending_sequences("");
+  }
+  remember(merged, file);
+  return merged;
+}
+
+// A folder whose sequences we may read and not write: what is pending stays pending.
+Result<FlagsOutcome> Folder::Impl::sync_read_only(const FolderMemory& memory, FlagsInput input) {
+  FlagsOutcome outcome;
+  input.pending.clear();
+  input.expired.clear();
+  MH_TRY_SET(const SequencesText file, sequences->read_unlocked(settings.sequences_wait));
+  MH_TRY_SET(const bool holds, listing_holds());
+  if (!holds) {
+    outcome.moved = true;
+    remember_directory(false);
+    return outcome;
+  }
+  MH_TRY_SET(FlagMergeOutput merged, merge(file.text, memory, input));
+  remember_directory(true);
+  remember(merged, file);
+  outcome.to_index = std::move(merged.to_index);
+  outcome.undecided = std::move(merged.undecided);
+  return outcome;
+}
+
+// The messages are served whatever is wrong with the sequences; the admin is told once.
+void Folder::Impl::mind_sequences_error(const Error& error) {
+  if (error.kind() == ErrorKind::kBusy || warned_sequences) return;
+  warned_sequences = true;
+  warn(error.message() + ": flags are as they were last known until " + settings.sequences_name +
+       " can be read");
+}
+
+Result<FlagsOutcome> Folder::sync_flags(const FolderMemory& memory, FlagsInput input) {
+  Impl& in = *impl_;
+  in.now = memory;
+  in.remember_directory(false);
+  FlagsOutcome outcome;
+  for (int attempt = 0; attempt < kMostMerges; ++attempt) {
+    auto hold = in.sequences->acquire(in.settings.sequences_wait);
+    if (!hold) {
+      const ErrorKind kind = hold.error().kind();
+      if (kind == ErrorKind::kPermission || kind == ErrorKind::kReadOnly) {
+        auto read = in.sync_read_only(memory, std::move(input));
+        if (read) return read;
+        hold = pass_on(read);
+      }
+      in.mind_sequences_error(hold.error());
+      break;
+    }
+    MH_TRY_SET(const bool holds, in.listing_holds());
+    if (!holds) {
+      outcome.moved = true;
+      return outcome;
+    }
+    auto merged = in.merge_and_write(*hold, memory, input);
+    if (merged) {
+      in.remember_directory(true);
+      outcome.to_index = std::move(merged->to_index);
+      outcome.undecided = std::move(merged->undecided);
+      return outcome;
+    }
+    if (merged.error().kind() != ErrorKind::kBusy) {
+      in.warn(merged.error().message() + ": flags stay in the index until it can be written");
+      break;
+    }
+  }
+  outcome.busy = true;
+  return outcome;
+}
+
+// Whether every number of the listing still is what it was, for callers that change files.
+Result<SequencesFile::Hold> Folder::Impl::sequences_lock() {
+  return sequences->acquire(settings.sequences_wait);
+}
+
+}  // namespace mh

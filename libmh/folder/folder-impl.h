@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+//
+// The inside of Folder, shared by its parts: folder.cc (opening, locking, the journal's facts),
+// folder-files.cc (listing and UIDs), folder-flags.cc (sequences), folder-message.cc (opening one
+// message) and folder-adopt.cc. Not for use outside of libmh/folder/.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "libmh/folder/adopt.h"
+#include "libmh/folder/folder.h"
+
+namespace mh {
+
+struct Folder::Impl {
+  Impl(Fs& the_fs, FolderSettings the_settings)
+      : fs(the_fs), settings(std::move(the_settings)) {}
+
+  Fs& fs;
+  FolderSettings settings;
+  HintsOf hints_of;
+  Location location;
+  Fd dir;
+  Fd state_dir;                      // none: everything in memory
+  bool state_loaded = false;         // journal or memory_state hold
+  std::optional<Journal> journal;    // none: everything in memory
+  JournalState memory_state;         // instead of the journal's
+  std::unique_ptr<Store> store;
+  std::optional<FolderLock> held;
+  bool warned_deferred = false;
+  bool warned_sequences = false;
+
+  // All alive records in UID order, as of the journal's (generation, offset).
+  bool loaded = false;
+  std::vector<Record> records;
+  uint64_t records_generation = 0;
+  uint64_t records_offset = 0;
+
+  std::optional<Listing> listing;             // the last one
+  std::map<uint32_t, Probe> probes;           // read so far, by number; for that listing
+  bool fold_now = false;                      // whether or not it is worth it
+  bool suspicious = false;                    // open_message() found something amiss
+  std::map<uint32_t, Probe> edits;  // found by open_message(), for the next sync; by number
+  size_t waiting = 0;
+  size_t lost_tags = 0;
+  std::map<uint32_t, FileIdentity> verified;  // compared by open_message(), not yet in a record
+  FolderMemory now;                           // what memory() returns
+  std::optional<SequencesFile> sequences;
+  Fd workshop;                  // tmp/ of the state
+  bool swept = false;           // this process has looked after the workshop
+  bool tagging_failed = false;  // the file system cannot do it
+  NumberSet not_now;            // UIDs that could not be tagged: busy, foreign
+
+  const JournalState& state() const { return journal ? journal->state() : memory_state; }
+  bool writable() const { return !journal || journal->writable(); }
+  void warn(const std::string& text) const {
+    if (settings.warn) settings.warn(location.folder + ": " + text);
+  }
+
+  // folder.cc
+  Status load_state();
+  Status recover_journal();
+  Result<FolderLock> lock_folder();
+  Status load_records();
+  Record* find(uint32_t uid);
+  // Writes facts: to the journal durably, or to memory. On an error nothing of them counts.
+  Status commit(const std::vector<Record>& changed, const std::vector<Tombstone>& dropped);
+  void apply_to_records(const std::vector<Record>& changed,
+                        const std::vector<Tombstone>& dropped);
+
+  // folder-files.cc
+  Status list_again(bool thorough);
+  Result<Plan> plan(bool thorough);
+  void take_over_verified(std::vector<Record>* changed);
+  std::vector<Tombstone> tombstones_of(const std::vector<uint32_t>& dropped,
+                                       const FlagsOf& flags_of);
+  void give_uids(Plan& plan, std::vector<Record>* changed, FilesOutcome* outcome);
+  void mind_lost_tags(const Plan& plan, std::vector<Record>* changed);
+  Result<bool> commit_files(const std::vector<Record>& changed,
+                            const std::vector<Tombstone>& dropped, size_t added);
+
+  // folder-message.cc
+  Result<OpenMessage> open_number(uint32_t number) const;
+  Result<bool> is_message(const Record& record, OpenMessage* file);
+  std::optional<uint32_t> number_of(const FileIdentity& file) const;
+
+  // folder-adopt.cc
+  bool may_adopt() const;
+  Result<AdoptPlace> adopt_place();
+  Result<std::vector<Record>> exchange_batch(const AdoptPlace& place,
+                                             std::vector<TaggedCopy>& copies);
+
+  // folder-flags.cc
+  Result<SequencesFile::Hold> sequences_lock();
+  Result<bool> listing_holds();
+  std::vector<NumberedMessage> numbered(const FolderMemory& memory, const FlagsInput& input) const;
+  std::string repaired(const std::string& text);
+  void recheck(Nanoseconds at);
+  void remember(const FlagMergeOutput& merged, const SequencesText& file);
+  void remember_directory(bool merged);
+  Result<FlagMergeOutput> merge(const std::string& text, const FolderMemory& memory,
+                                const FlagsInput& input);
+  Status write_sequences(SequencesFile::Hold& hold, const std::string& old_text,
+                         const Sequences& next, SequencesText* file);
+  Result<FlagMergeOutput> merge_and_write(SequencesFile::Hold& hold, const FolderMemory& memory,
+                                          const FlagsInput& input);
+  void mind_sequences_error(const Error& error);
+  Result<FlagsOutcome> sync_read_only(const FolderMemory& memory, FlagsInput input);
+};
+
+}  // namespace mh

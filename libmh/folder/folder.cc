@@ -1,0 +1,351 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#include "libmh/folder/folder.h"
+
+#include <fcntl.h>
+
+#include <algorithm>
+
+#include "libmh/folder/folder-impl.h"
+#include "libmh/format/fingerprint.h"
+#include "libmh/system/filename.h"
+
+namespace mh {
+namespace {
+
+// Folding is worth its cost when this many lines, and a tenth of the folder, are not in the store.
+constexpr uint64_t kFoldLines = 512;
+constexpr uint64_t kFoldShare = 10;
+// Compaction: when the journal holds this many times more lines than facts.
+constexpr uint64_t kCompactShare = 4;
+
+bool before_uid(const Record& record, uint32_t uid) { return record.uid < uid; }
+
+StoreHeader store_header(const JournalState& state, uint64_t offset) {
+  StoreHeader header;
+  header.generation = state.header.generation;
+  header.folded_to = offset;
+  header.uidvalidity = state.header.uidvalidity;
+  header.uidnext_limit = state.uidnext_limit;
+  header.modseq_floor = state.modseq_floor;
+  header.mailbox_guid = state.header.mailbox_guid;
+  return header;
+}
+
+uint32_t jumped(uint32_t uid) { return uid > UINT32_MAX - kJump ? UINT32_MAX : uid + kJump; }
+
+}  // namespace
+
+MessageHint hint_of(const Record& record) {
+  MessageHint hint;
+  hint.number = record.number;
+  hint.prefix = record.prefix;
+  if (record.has(Record::kVerified)) hint.stamp = stamp_of(record.file);
+  return hint;
+}
+
+uint64_t stamp_of(const FileIdentity& file) {
+  const uint64_t parts[] = {file.inode, file.size, static_cast<uint64_t>(file.mtime),
+                            static_cast<uint64_t>(file.ctime)};
+  const uint64_t stamp = fingerprint(
+      std::string_view(reinterpret_cast<const char*>(parts), sizeof(parts)));
+  return stamp == 0 ? 1 : stamp;
+}
+
+Folder::Folder(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+Folder::~Folder() = default;
+
+Result<std::unique_ptr<Folder>> Folder::open(Fs& fs, Root& root, const std::string& path,
+                                             FolderSettings settings, HintsOf hints_of) {
+  auto impl = std::make_unique<Impl>(fs, std::move(settings));
+  impl->hints_of = std::move(hints_of);
+  MH_TRY_SET(impl->location, root.find_or_create(path));
+  MH_TRY_SET(impl->dir, fs.open(AT_FDCWD, impl->location.folder.c_str(), O_RDONLY | O_DIRECTORY));
+  if (!impl->location.state_dir.empty()) {
+    MH_TRY_SET(impl->state_dir, fs.open(AT_FDCWD, impl->location.state_dir.c_str(),
+                                        O_RDONLY | O_DIRECTORY));
+  }
+  SequencesFile::Options sequences;
+  sequences.name = impl->settings.sequences_name;
+  sequences.locking = impl->settings.locking;
+  sequences.mode = impl->location.directory_mode & 0666;
+  impl->sequences.emplace(fs, impl->dir.get(), std::move(sequences));
+  return std::unique_ptr<Folder>(new Folder(std::move(impl)));
+}
+
+Status Folder::Impl::load_state() {
+  if (state_loaded) return {};
+  if (!state_dir) {
+    // Whoever sees this sees it alone and for this session: the validity must be nobody else's.
+    memory_state.header.uidvalidity =
+        static_cast<uint32_t>(std::clamp<Nanoseconds>(fs.now() / kSecond, 1, UINT32_MAX - 1));
+    memory_state.header.mailbox_guid = location.guid;
+    store = make_memory_store();
+    warn("no place for its state can be written: UIDs last for this session only");
+    state_loaded = true;
+    return {};
+  }
+  store = open_bdb_store(fs, state_dir.get(), location.state_dir,
+                         location.directory_mode & 0666, location.gid);
+  auto opened = Journal::open(fs, state_dir.get());
+  if (!opened && (opened.error().kind() == ErrorKind::kNotFound ||
+                  opened.error().kind() == ErrorKind::kCorrupt)) {
+    return recover_journal();
+  }
+  if (!opened) return pass_on(opened);
+  journal.emplace(std::move(*opened));
+  state_loaded = true;
+  if (journal->state().rolled_back) {
+    warn("the journal was restored, copied or damaged: UIDNEXT and the modseq floor jump by " +
+         std::to_string(kJump));
+  }
+  return {};
+}
+
+// The journal is lost. What a store of it and Dovecot's index still know is taken over, with a jump
+// over all that may have been given out since; untagged messages get new UIDs.
+Status Folder::Impl::recover_journal() {
+  MH_TRY_SET(const FolderLock lock,
+             lock_folder());
+  state_loaded = true;
+  if (auto opened = Journal::open(fs, state_dir.get())) {  // somebody was faster
+    journal.emplace(std::move(*opened));
+    return {};
+  }
+  const Hints hints = hints_of ? hints_of(location) : Hints();
+  JournalState fresh;
+  fresh.header.mailbox_guid = location.guid;
+  fresh.header.created = fs.now() / kSecond;
+  fresh.directory = location.directory;
+  const auto kept = store->header();
+  const auto kept_records = store->load();
+  if (kept && kept_records && kept->mailbox_guid == location.guid) {
+    fresh.header.uidvalidity = kept->uidvalidity;
+    fresh.uidnext_limit = kept->uidnext_limit;
+    fresh.modseq_floor = kept->modseq_floor;
+    for (const Record& record : *kept_records) {
+      fresh.records[record.uid] = record;
+      fresh.alive.add(record.uid);
+    }
+  } else {
+    fresh.header.uidvalidity = hints.uidvalidity;
+    fresh.alive = hints.uids;
+  }
+  if (hints.uidvalidity != 0 && hints.uidvalidity == fresh.header.uidvalidity) {
+    fresh.uidnext_limit = std::max(fresh.uidnext_limit, hints.uidnext);
+    fresh.modseq_floor = std::max(fresh.modseq_floor, hints.highest_modseq);
+  }
+  if (fresh.header.uidvalidity != 0) {
+    fresh.uidnext_limit = jumped(fresh.uidnext_limit);
+    fresh.uidnext = fresh.uidnext_limit;
+    fresh.modseq_floor += kModseqReserve;
+    warn("the journal was lost: kept UIDVALIDITY, UIDNEXT jumps to " +
+         std::to_string(fresh.uidnext_limit) + "; messages without a tag get new UIDs");
+  } else {
+    MH_TRY_SET(const FolderLock list, location.root->lock(settings.lock_timeout));
+    MH_TRY_SET(fresh.header.uidvalidity, location.root->new_uidvalidity(0));
+    warn("the journal was lost and nothing tells the old UIDs: new UIDVALIDITY " +
+         std::to_string(fresh.header.uidvalidity));
+  }
+  MH_TRY_SET(Journal made, Journal::create(fs, state_dir.get(), std::move(fresh),
+                                           location.directory_mode & 0666, location.gid, true));
+  journal.emplace(std::move(made));
+  return {};
+}
+
+Result<FolderLock> Folder::Impl::lock_folder() {
+  return FolderLock::acquire(fs, state_dir.get(), kLockFile.data(),
+                             {location.directory_mode & 0666, location.gid, settings.lock_timeout});
+}
+
+uint32_t Folder::uidvalidity() const { return impl_->state().header.uidvalidity; }
+uint64_t Folder::modseq_floor() const { return impl_->state().modseq_floor; }
+const Guid& Folder::mailbox_guid() const { return impl_->location.guid; }
+const Location& Folder::location() const { return impl_->location; }
+bool Folder::read_only() const { return !impl_->writable(); }
+const FolderSettings& Folder::settings() const { return impl_->settings; }
+FolderMemory Folder::memory() const { return impl_->now; }
+bool Folder::locked() const { return impl_->held.has_value(); }
+uint32_t Folder::uidnext() const { return impl_->state().uidnext; }
+
+Status Folder::lock() {
+  Impl& in = *impl_;
+  MH_TRY(in.load_state());
+  if (in.state_dir) {
+    MH_TRY_SET(FolderLock taken, in.lock_folder());
+    in.held.emplace(std::move(taken));
+  }
+  if (!in.journal) return {};
+  const auto fresh = in.journal->refresh();
+  if (!fresh) {
+    in.held.reset();
+    return pass_on(fresh);
+  }
+  if (in.journal->writable() && in.journal->state().directory != in.location.directory) {
+    in.journal->add_directory(in.location.directory);
+  }
+  return {};
+}
+
+void Folder::unlock() { impl_->held.reset(); }
+
+Status Folder::Impl::load_records() {
+  MH_TRY(load_state());
+  if (!journal) {
+    loaded = true;
+    return {};
+  }
+  const JournalState& facts = journal->state();
+  const uint64_t generation = facts.header.generation;
+  if (loaded && records_generation == generation && records_offset == journal->offset()) return {};
+  std::optional<NumberSet> changed;
+  if (loaded && records_generation == generation) {
+    if (auto since = journal->changed_since(records_offset)) changed = std::move(*since);
+  }
+  if (!changed) {
+    records.clear();
+    const auto header = store->header();
+    if (header && header->generation == generation) {
+      auto since = journal->changed_since(header->folded_to);
+      auto folded = since ? store->load() : Result<std::vector<Record>>(std::vector<Record>());
+      if (since && folded) {
+        records = std::move(*folded);
+        changed = std::move(*since);
+      }
+    }
+  }
+  if (!changed) {
+    for (const auto& [uid, record] : facts.records) records.push_back(record);
+  } else {
+    std::vector<Record> newer;
+    std::erase_if(records, [&](const Record& record) { return changed->contains(record.uid); });
+    changed->for_each([&](uint32_t uid) {
+      const auto found = facts.records.find(uid);
+      if (found != facts.records.end()) newer.push_back(found->second);
+    });
+    const auto middle = static_cast<std::ptrdiff_t>(records.size());
+    records.insert(records.end(), newer.begin(), newer.end());
+    std::inplace_merge(records.begin(), records.begin() + middle, records.end(),
+                       [](const Record& a, const Record& b) { return a.uid < b.uid; });
+  }
+  loaded = true;
+  records_generation = generation;
+  records_offset = journal->offset();
+  return {};
+}
+
+Result<std::span<const Record>> Folder::records() {
+  MH_TRY(impl_->load_records());
+  return std::span<const Record>(impl_->records);
+}
+
+Record* Folder::Impl::find(uint32_t uid) {
+  const auto found = std::lower_bound(records.begin(), records.end(), uid, before_uid);
+  return found != records.end() && found->uid == uid ? &*found : nullptr;
+}
+
+std::optional<NumberSet> Folder::changed_since(uint64_t generation, uint64_t offset) const {
+  const Impl& in = *impl_;
+  if (!in.journal || in.journal->state().header.generation != generation) return std::nullopt;
+  auto changed = in.journal->changed_since(offset);
+  if (!changed) return std::nullopt;
+  return std::move(*changed);
+}
+
+Status Folder::Impl::commit(const std::vector<Record>& changed,
+                            const std::vector<Tombstone>& dropped) {
+  if (!journal) {
+    for (const Record& record : changed) {
+      memory_state.alive.add(record.uid);
+      memory_state.uidnext = std::max(memory_state.uidnext, record.uid + 1);
+    }
+    for (const Tombstone& tombstone : dropped) {
+      memory_state.alive.remove(tombstone.uid);
+      memory_state.tombstones[tombstone.uid] = tombstone;
+    }
+    apply_to_records(changed, dropped);
+    return {};
+  }
+  for (const Record& record : changed) journal->add_record(record);
+  for (const Tombstone& tombstone : dropped) journal->add_tombstone(tombstone);
+  if (!journal->has_pending()) return {};
+  Status done = journal->append();
+  if (done && settings.flush) done = journal->flush();
+  if (!done) {
+    journal->discard_pending();
+    return done;
+  }
+  apply_to_records(changed, dropped);
+  records_generation = journal->state().header.generation;
+  records_offset = journal->offset();
+  return {};
+}
+
+void Folder::Impl::apply_to_records(const std::vector<Record>& changed,
+                                    const std::vector<Tombstone>& dropped) {
+  NumberSet gone;
+  for (const Tombstone& tombstone : dropped) gone.add(tombstone.uid);
+  if (!gone.empty()) {
+    std::erase_if(records, [&](const Record& record) { return gone.contains(record.uid); });
+  }
+  for (const Record& record : changed) {
+    if (Record* known = find(record.uid)) {
+      *known = record;
+    } else {
+      records.insert(std::lower_bound(records.begin(), records.end(), record.uid, before_uid),
+                     record);
+    }
+  }
+}
+
+Status Folder::reserve_modseq(uint64_t modseq) {
+  Impl& in = *impl_;
+  if (modseq + kModseqLow < in.state().modseq_floor) return {};
+  if (!in.journal) {
+    in.memory_state.modseq_floor = modseq + kModseqReserve;
+    return {};
+  }
+  if (!in.journal->writable()) return {};
+  in.journal->add_modseq_floor(modseq + kModseqReserve);
+  return in.commit({}, {});
+}
+
+Status Folder::maintain() {
+  Impl& in = *impl_;
+  if (!in.journal || !in.journal->writable() || !in.held) return {};
+  MH_TRY(in.load_records());
+  const auto header = in.store->header();
+  const JournalState& facts = in.journal->state();
+  const bool same = header && header->generation == facts.header.generation;
+  uint64_t unfolded = same ? 0 : facts.records.size();
+  if (same) {
+    if (const auto since = in.journal->changed_since(header->folded_to)) unfolded = since->count();
+  }
+  const uint64_t few = std::max<uint64_t>(kFoldLines, in.records.size() / kFoldShare);
+  if (unfolded < few && !std::exchange(in.fold_now, false)) return {};
+  const uint64_t untagged = static_cast<uint64_t>(
+      std::count_if(in.records.begin(), in.records.end(),
+                    [](const Record& record) { return !record.has(Record::kTagged); }));
+  if (facts.lines > kCompactShare * (untagged + facts.tombstones.size() + kFoldLines)) {
+    MH_TRY(in.fs.fsync(in.dir.get()));  // the names of the tagged files
+    JournalState kept = facts;
+    std::erase_if(kept.records, [](const auto& item) {
+      return item.second.has(Record::kTagged);
+    });
+    for (const Record& record : in.records) {
+      if (!record.has(Record::kTagged)) kept.records[record.uid] = record;
+    }
+    const int64_t now = in.fs.now() / kSecond;
+    std::erase_if(kept.tombstones, [&](const auto& item) {
+      return item.second.dropped_at + kTombstoneSeconds < now;
+    });
+    MH_TRY_SET(Journal compacted,
+               Journal::create(in.fs, in.state_dir.get(), std::move(kept),
+                               in.location.directory_mode & 0666, in.location.gid, true));
+    in.journal.emplace(std::move(compacted));
+    in.records_generation = in.journal->state().header.generation;
+    in.records_offset = in.journal->offset();
+  }
+  return in.store->replace(store_header(in.journal->state(), in.journal->offset()), in.records);
+}
+
+}  // namespace mh

@@ -1,0 +1,207 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+//
+// Folder: one MH folder with its state. What the plugin and the tools hold.
+//
+// A sync has this shape; each step may be the last before a crash:
+//
+//   unchanged(memory)   two stats, no lock; done when nothing moved
+//   look()              list and read ahead, without any lock
+//   lock()              the folder lock; the journal is read to its end
+//   sync_files()        list again if the folder moved, reconcile, give UIDs; one append, one flush.
+//                       From here on the UIDs are given for ever
+//   ...                 the caller begins its index transaction: what changed_since() names
+//   sync_flags()        under nmh's lock: is the listing still true? merge; journal, write the file
+//   ...                 the caller commits its index, with memory()
+//   unlock()
+//
+// The index is derived from the journal: it remembers up to where (generation and offset), so a
+// crash between flush and index commit is made up for by the next sync. When nmh's lock is busy, or
+// the folder moved since it was listed, sync_flags() says so; the caller commits what it has without
+// consuming its pending flag changes, and syncs again.
+//
+// Nothing is announced that the journal does not hold durably. A process that cannot write the
+// journal serves what it holds (read_only()); a folder without any writable state is served from
+// memory under a UIDVALIDITY of its own.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "libmh/folder/flag-merge.h"
+#include "libmh/folder/reconcile.h"
+#include "libmh/folder/root.h"
+#include "libmh/folder/scan.h"
+#include "libmh/format/profile.h"
+#include "libmh/result.h"
+#include "libmh/store/journal.h"
+#include "libmh/store/store.h"
+#include "libmh/system/folder-lock.h"
+#include "libmh/system/sequences-file.h"
+
+namespace mh {
+
+struct FolderSettings {
+  FlagMap flags;
+  std::string sequences_name = ".mh_sequences";
+  DataLocking locking = DataLocking::kFcntl;
+  Nanoseconds lock_timeout = 20 * kSecond;       // for the folder lock
+  Nanoseconds sequences_wait = kSecond / 5;      // for nmh's lock, in a sync
+  Nanoseconds unseen_grace = 10 * kSecond;
+  NewMail new_mail = NewMail::kUnseen;
+  bool flush = true;                             // false: mail_fsync=never
+  bool drafts = false;                           // the draft folder: every message is a draft
+  std::function<void(const std::string&)> warn;  // one line for the admin
+};
+
+// What the caller keeps between two syncs, with the merge base (Dovecot's index header). Trivially
+// copyable: it is stored as bytes, under a version of its own.
+struct FolderMemory {
+  DirectoryStamp directory;
+  uint64_t sequences_inode = 0;
+  uint64_t sequences_size = 0;
+  Nanoseconds sequences_mtime = 0;
+  Nanoseconds sequences_ctime = 0;
+  SequencesMemory sequences;
+  uint64_t generation = 0;      // the journal up to here is in the index
+  uint64_t journal_offset = 0;
+  Nanoseconds recheck_at = 0;   // 0: settled. Else sync at this time even if nothing seems changed
+};
+
+// What the caller keeps per message (index record extension): enough to open it without any lookup.
+struct MessageHint {
+  uint32_t number = 0;
+  uint32_t prefix = 0;
+  uint64_t stamp = 0;  // of the file's identity; 0: compare the content at open
+};
+MessageHint hint_of(const Record& record);
+// Of inode, size, mtime and ctime; never 0.
+uint64_t stamp_of(const FileIdentity& file);
+
+// An open message: the bytes from prefix to prefix + size are the IMAP message.
+struct OpenMessage {
+  Fd fd;
+  uint64_t prefix = 0;
+  uint64_t size = 0;
+  uint32_t number = 0;
+  FileStat stat;
+};
+
+// What is left of a folder's state outside of it.
+struct Hints {
+  uint32_t uidvalidity = 0;  // 0: nothing known
+  uint32_t uidnext = 1;
+  uint64_t highest_modseq = 0;
+  NumberSet uids;
+};
+
+struct Added {
+  uint32_t uid = 0;
+  std::optional<uint32_t> edited_from;
+  std::string tombstone_flags;  // flags it had when it left, "" for none
+};
+
+struct FilesOutcome {
+  std::vector<Added> added;
+  std::vector<uint32_t> dropped;
+  std::vector<Annotation> annotated;
+  size_t waiting = 0;       // files that are still being written
+  bool deferred = false;    // arrivals could not be journalled: they wait
+};
+
+// The caller's side of the merge, by UID; see FlagMergeInput.
+struct FlagsInput {
+  FlagSets base;                    // an edited message has its predecessor's flags
+  std::vector<FlagChange> pending;  // not in the file yet: from IMAP, tombstones, annotations
+  NumberSet undecided;
+  NumberSet expired;
+  // The number of the message at the last merge, 0 for an arrival, the predecessor's for an edited
+  // message. Asked only for messages whose record has changed since.
+  std::function<uint32_t(uint32_t uid)> old_number;
+};
+
+struct FlagsOutcome {
+  bool busy = false;   // nmh's lock was not to be had: nothing was merged, keep what is pending
+  bool moved = false;  // the folder changed since it was listed: likewise, and sync again at once
+  std::vector<FlagChange> to_index;
+  NumberSet undecided;
+};
+
+class Folder {
+ public:
+  // What remained of the state elsewhere (Dovecot's index); asked only when the journal is lost.
+  using HintsOf = std::function<Hints(const Location& location)>;
+
+  // `path` is relative to the mail root. Makes state where there is none. Reads nothing of it yet:
+  // an unchanged folder costs the same however large it is.
+  static Result<std::unique_ptr<Folder>> open(Fs& fs, Root& root, const std::string& path,
+                                              FolderSettings settings, HintsOf hints_of);
+  ~Folder();
+
+  const Location& location() const;
+  const FolderSettings& settings() const;
+  const Guid& mailbox_guid() const;
+
+  // Once look() or lock() has succeeded:
+  uint32_t uidvalidity() const;
+  uint32_t uidnext() const;       // what the next arrival will get
+  uint64_t modseq_floor() const;
+  bool read_only() const;         // the journal cannot be written
+
+  // Two stats. False also when recheck_at has come, or open_message() found something amiss.
+  Result<bool> unchanged(const FolderMemory& memory);
+  // Lists the folder and reads what reconcile() will ask for, so that the lock is held briefly.
+  Status look();
+
+  // Takes the folder lock and reads the journal to its end. kBusy names the holder.
+  Status lock();
+  void unlock();
+  bool locked() const;
+
+  // --- under the folder lock ---
+
+  // `thorough` believes no recorded stamp and reads every message again (force-resync). `flags_of`
+  // tells the flags of a UID in the merge base, for its tombstone.
+  using FlagsOf = std::function<std::string(uint32_t uid)>;
+  Result<FilesOutcome> sync_files(bool thorough, const FlagsOf& flags_of);
+  // All that is alive, in UID order. Valid until the next sync_files, adopt or lock.
+  Result<std::span<const Record>> records();
+  // UIDs whose record or life changed after this point of the journal; nullopt: compare all.
+  std::optional<NumberSet> changed_since(uint64_t generation, uint64_t offset) const;
+  Result<FlagsOutcome> sync_flags(const FolderMemory& memory, FlagsInput input);
+  // What to remember once all of this is committed.
+  FolderMemory memory() const;
+  // HIGHESTMODSEQ has come to `modseq`: extends the floor durably when it is near.
+  Status reserve_modseq(uint64_t modseq);
+  // Folds the journal into the store, and compacts it, when that is worth it or the last sync was
+  // thorough.
+  Status maintain();
+
+  // --- without the lock ---
+
+  // Opens the message by its hint; when that does not hold, looks it up. kNotFound: it is gone or
+  // was edited; the next sync will say so (unchanged() is false from now on). kPermission and kIo: it
+  // is there and cannot be read.
+  Result<OpenMessage> open_message(uint32_t uid, const MessageHint& hint);
+  // The record of a message without loading all.
+  Result<Record> record(uint32_t uid);
+
+  // Writes tags into up to `most` files that have none yet (see adopt.h); stops after `budget`.
+  // Takes the locks itself, for moments. `more`: there are others that can be done now.
+  struct Adopted {
+    size_t done = 0;
+    bool more = false;
+  };
+  Result<Adopted> adopt(size_t most, Nanoseconds budget);
+
+ private:
+  struct Impl;
+  explicit Folder(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace mh

@@ -1,0 +1,249 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#include "libmh/folder/state-root.h"
+
+#include <fcntl.h>
+#include <sodium.h>
+
+#include <algorithm>
+
+#include "libmh/format/journal-line.h"
+#include "libmh/format/text.h"
+#include "libmh/system/filename.h"
+
+namespace mh {
+namespace {
+
+constexpr size_t kSecretLimit = 256;
+constexpr size_t kCatalogueLimit = 256u << 20;
+// A catalogue with this many lines more than states is written anew.
+constexpr uint64_t kSpareLines = 1000;
+
+std::pair<uint64_t, Nanoseconds> key_of(const DirectoryIdentity& directory) {
+  return {directory.inode, directory.birth};
+}
+
+std::string state_line(const Guid& guid, const DirectoryIdentity& directory) {
+  std::string line;
+  JournalLineWriter(line, 'F')
+      .bytes(guid)
+      .number(directory.inode)
+      .number(directory.birth)
+      .text(directory.handle)
+      .text(directory.path)
+      .end();
+  return line;
+}
+
+std::string validity_line(uint32_t uidvalidity) {
+  std::string line;
+  JournalLineWriter(line, 'V').number(uidvalidity).end();
+  return line;
+}
+
+}  // namespace
+
+std::string guid_text(const Guid& guid) {
+  std::string text;
+  append_hex(text, guid.data(), guid.size());
+  return text;
+}
+
+Result<std::unique_ptr<StateRoot>> StateRoot::open(Fs& fs, std::string path, bool create,
+                                                   mode_t mode, gid_t gid) {
+  std::unique_ptr<StateRoot> root(new StateRoot(fs, std::move(path)));
+  constexpr int kFlags = O_RDONLY | O_DIRECTORY | O_NOFOLLOW;
+  auto dir = fs.open(AT_FDCWD, root->path_.c_str(), kFlags);
+  if (!dir && dir.error().kind() == ErrorKind::kNotFound && create) {
+    const Status made = fs.mkdir(AT_FDCWD, root->path_.c_str(), mode);
+    if (!made && made.error().kind() != ErrorKind::kExists) return pass_on(made);
+    dir = fs.open(AT_FDCWD, root->path_.c_str(), kFlags);
+    if (dir && made) {
+      MH_TRY(set_rights(fs, dir->get(), mode, gid));
+    }
+  }
+  if (!dir) return pass_on(dir);
+  root->dir_ = std::move(*dir);
+  root->file_mode_ = mode & 0666;
+  root->gid_ = gid;
+  MH_TRY(root->load_secret());
+  MH_TRY(root->reload());
+  return root;
+}
+
+Status StateRoot::load_secret() {
+  auto text = read_file(*fs_, dir_.get(), kSecretFile.data(), kSecretLimit);
+  writable_ = static_cast<bool>(fs_->open(dir_.get(), kLockFile.data(), O_RDWR | O_CREAT | O_NOFOLLOW,
+                                          file_mode_));
+  if (text && text->size() >= 2 * key_.size() &&
+      parse_hex(std::string_view(*text).substr(0, 2 * key_.size()), key_.data(), key_.size())) {
+    return {};
+  }
+  if (text && !text->empty()) {
+    return fail(ErrorKind::kCorrupt, path_ + "/secret" +
+                                         " is damaged: restore it from a backup, or remove it "
+                                         "(tags written so far are then no longer recognised)");
+  }
+  if (!text && text.error().kind() != ErrorKind::kNotFound) return pass_on(text);
+  if (!writable_) {
+    return fail(ErrorKind::kReadOnly, path_ + " holds no " + kSecretFile.data() + " and is read-only");
+  }
+  MH_TRY_SET(const FolderLock held, lock(10 * kSecond));
+  // Another process may have made it while we waited for the lock.
+  text = read_file(*fs_, dir_.get(), kSecretFile.data(), kSecretLimit);
+  if (text && parse_hex(std::string_view(*text).substr(0, 2 * key_.size()), key_.data(),
+                        key_.size())) {
+    return {};
+  }
+  randombytes_buf(key_.data(), key_.size());
+  std::string fresh;
+  append_hex(fresh, key_.data(), key_.size());
+  return replace_file(*fs_, dir_.get(), kSecretFile.data(), fresh + "\n", file_mode_, gid_);
+}
+
+Result<FolderLock> StateRoot::lock(Nanoseconds timeout) {
+  return FolderLock::acquire(*fs_, dir_.get(), kLockFile.data(), {file_mode_, gid_, timeout});
+}
+
+Status StateRoot::reload() {
+  const auto stat = fs_->stat(dir_.get(), kCatalogueFile.data(), Follow::kNo);
+  if (!stat) {
+    if (stat.error().kind() != ErrorKind::kNotFound) return pass_on(stat);
+    if (seen_.inode != 0) {
+      seen_ = {};
+      states_.clear();
+      by_identity_.clear();
+    }
+    return {};
+  }
+  const FileIdentity now = FileIdentity::of(*stat);
+  if (now == seen_) return {};
+  MH_TRY_SET(const std::string text,
+             read_file(*fs_, dir_.get(), kCatalogueFile.data(), kCatalogueLimit));
+  states_.clear();
+  by_identity_.clear();
+  apply(text);
+  seen_ = now;
+  return {};
+}
+
+void StateRoot::apply(std::string_view text) {
+  lines_ = 0;
+  torn_ = !text.empty() && text.back() != '\n';
+  for (size_t begin = 0; begin < text.size();) {
+    const size_t end = std::min(text.find('\n', begin), text.size());
+    if (!apply_line(text.substr(begin, end - begin))) torn_ = true;
+    ++lines_;
+    begin = end + 1;
+  }
+  for (const auto& [guid, directory] : states_) by_identity_[key_of(directory)].push_back(guid);
+}
+
+bool StateRoot::apply_line(std::string_view text) {
+  JournalLineReader line(text);
+  Guid guid{};
+  DirectoryIdentity directory;
+  uint32_t uidvalidity = 0;
+  switch (line.kind()) {
+    case 'V':
+      if (!line.number(uidvalidity).end()) return false;
+      last_uidvalidity_ = std::max(last_uidvalidity_, uidvalidity);
+      return true;
+    case 'F':
+      line.bytes(guid).number(directory.inode).number(directory.birth);
+      if (!line.text(directory.handle).text(directory.path).end()) return false;
+      states_[guid] = std::move(directory);
+      return true;
+    default:
+      return false;
+  }
+}
+
+const Guid* StateRoot::find(const DirectoryIdentity& directory) const {
+  const auto found = by_identity_.find(key_of(directory));
+  if (found == by_identity_.end()) return nullptr;
+  for (const Guid& guid : found->second) {
+    if (states_.at(guid).handle == directory.handle) return &guid;
+  }
+  return nullptr;
+}
+
+std::vector<Guid> StateRoot::last_seen_at(const std::string& path) const {
+  std::vector<Guid> guids;
+  for (const auto& [guid, directory] : states_) {
+    if (directory.path == path) guids.push_back(guid);
+  }
+  return guids;
+}
+
+const DirectoryIdentity* StateRoot::directory_of(const Guid& guid) const {
+  const auto found = states_.find(guid);
+  return found == states_.end() ? nullptr : &found->second;
+}
+
+Result<bool> StateRoot::read_unlisted() {
+  MH_TRY(reload());
+  std::vector<Guid> unlisted;
+  MH_TRY(fs_->list(dir_.get(), [&](const DirEntry& entry) {
+    Guid guid{};
+    if (parse_hex(entry.name, guid.data(), guid.size()) && !states_.contains(guid)) {
+      unlisted.push_back(guid);
+    }
+    return true;
+  }));
+  bool found = false;
+  for (const Guid& guid : unlisted) {
+    const auto dir = fs_->open(dir_.get(), guid_text(guid).c_str(), O_RDONLY | O_DIRECTORY);
+    if (!dir) continue;
+    const auto journal = Journal::open(*fs_, dir->get());
+    if (!journal) continue;  // a state directory whose making was interrupted
+    states_[guid] = journal->state().directory;
+    last_uidvalidity_ = std::max(last_uidvalidity_, journal->state().header.uidvalidity);
+    found = true;
+  }
+  if (found) MH_TRY(rewrite());
+  return found;
+}
+
+Status StateRoot::record(const Guid& guid, const DirectoryIdentity& directory) {
+  MH_TRY(reload());
+  return append(state_line(guid, directory), false);
+}
+
+Result<uint32_t> StateRoot::new_uidvalidity(uint32_t above) {
+  MH_TRY(reload());
+  // The highest in use is known only when no journal is left out.
+  MH_TRY(read_unlisted());
+  const auto now = static_cast<uint32_t>(
+      std::clamp<Nanoseconds>(fs_->now() / kSecond, 1, UINT32_MAX - 1));
+  const uint32_t floor = std::max(last_uidvalidity_, above);
+  if (floor == UINT32_MAX) {
+    return fail(ErrorKind::kCorrupt, path_ + ": no UIDVALIDITY is left to be given");
+  }
+  const uint32_t fresh = std::max(now, floor + 1);
+  MH_TRY(append(validity_line(fresh), true));
+  return fresh;
+}
+
+Status StateRoot::append(const std::string& lines, bool flush) {
+  if (torn_ || lines_ > states_.size() + kSpareLines) MH_TRY(rewrite());
+  MH_TRY_SET(const Fd file,
+             fs_->open(dir_.get(), kCatalogueFile.data(), O_WRONLY | O_CREAT | O_NOFOLLOW, file_mode_));
+  MH_TRY_SET(const FileStat before, fs_->fstat(file.get()));
+  if (before.size == 0) MH_TRY(set_rights(*fs_, file.get(), file_mode_, gid_));
+  const Status written = fs_->pwrite(file.get(), lines.data(), lines.size(), before.size);
+  if (!written) {
+    (void)fs_->truncate(file.get(), before.size);
+    return written;
+  }
+  if (flush) MH_TRY(fs_->fdatasync(file.get()));
+  return reload();
+}
+
+Status StateRoot::rewrite() {
+  std::string text = validity_line(last_uidvalidity_);
+  for (const auto& [guid, directory] : states_) text += state_line(guid, directory);
+  MH_TRY(replace_file(*fs_, dir_.get(), kCatalogueFile.data(), text, file_mode_, gid_));
+  return reload();
+}
+
+}  // namespace mh

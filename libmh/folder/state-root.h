@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+//
+// StateRoot: one .mhsync directory - its secret, its catalogue, the UIDVALIDITYs it has given.
+//
+//   secret      key of the tags' check value, 32 hex digits
+//   folders     the catalogue: one checksummed line per fact (libmh/format/journal-line.h):
+//                 F  GUID, directory inode, birth, handle, path: a later line of a GUID replaces it
+//                 V  highest UIDVALIDITY given
+//   lock        the list lock
+//   <guid>/     state of one folder, with that folder's mode and group
+//
+// The catalogue repeats what stands in the D lines of the journals, so that finding a folder does
+// not mean reading them all. It is a cache: before a folder is declared unknown, the journals of
+// all state directories that the catalogue does not list are read (read_unlisted). So a lost, old
+// or torn catalogue costs time and nothing else. Lines are appended under the list lock; a torn or
+// overlong catalogue is replaced as a whole.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "libmh/format/tag-line.h"
+#include "libmh/result.h"
+#include "libmh/store/journal.h"
+#include "libmh/system/folder-lock.h"
+#include "libmh/system/fs.h"
+
+namespace mh {
+
+std::string guid_text(const Guid& guid);
+
+class StateRoot {
+ public:
+  // Opens the .mhsync at `path`; with `create`, makes it with this mode and gid when it is absent
+  // (the parent must exist). kNotFound, kPermission.
+  static Result<std::unique_ptr<StateRoot>> open(Fs& fs, std::string path, bool create,
+                                                 mode_t mode, gid_t gid);
+
+  const std::string& path() const { return path_; }
+  const TagKey& key() const { return key_; }
+  bool writable() const { return writable_; }
+  // Whether a UIDVALIDITY was ever given here, as far as is known.
+  bool has_given() const { return last_uidvalidity_ != 0; }
+  std::string state_dir(const Guid& guid) const { return path_ + "/" + guid_text(guid); }
+  int dir() const { return dir_.get(); }
+
+  // Reads what others have written since; one stat when nothing.
+  Status reload();
+  // The state of the directory with this identity, whatever its path.
+  const Guid* find(const DirectoryIdentity& directory) const;
+  // All states last seen under this path.
+  std::vector<Guid> last_seen_at(const std::string& path) const;
+  const DirectoryIdentity* directory_of(const Guid& guid) const;
+
+  // --- under the list lock ---
+  Result<FolderLock> lock(Nanoseconds timeout);
+  // Takes in the states that the catalogue has lost. Returns whether there were any.
+  Result<bool> read_unlisted();
+  // Records that this state belongs to that directory now.
+  Status record(const Guid& guid, const DirectoryIdentity& directory);
+  // Greater than all given here and than `above`, and not below now. Durable before it is returned.
+  Result<uint32_t> new_uidvalidity(uint32_t above);
+
+ private:
+  StateRoot(Fs& fs, std::string path) : fs_(&fs), path_(std::move(path)) {}
+  Status load_secret();
+  void apply(std::string_view text);
+  bool apply_line(std::string_view text);
+  Status append(const std::string& lines, bool flush);
+  Status rewrite();
+
+  Fs* fs_;
+  std::string path_;
+  Fd dir_;
+  bool writable_ = false;
+  mode_t file_mode_ = 0600;
+  gid_t gid_ = static_cast<gid_t>(-1);
+  TagKey key_{};
+  FileIdentity seen_;        // the catalogue as it was read last
+  bool torn_ = false;
+  uint64_t lines_ = 0;
+  uint32_t last_uidvalidity_ = 0;
+  std::map<Guid, DirectoryIdentity> states_;
+  std::map<std::pair<uint64_t, Nanoseconds>, std::vector<Guid>> by_identity_;
+};
+
+}  // namespace mh
