@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+//
+// The two ways to hold dovecot.index: a view, and the lock of a sync. Both let go by themselves.
+#pragma once
+
+#include "plugin/dovecot.h"
+
+namespace mh {
+
+// A view of the index as it is now.
+class FreshView {
+ public:
+  explicit FreshView(struct mail_index* index) : view_(mail_index_view_open(index)) {}
+  ~FreshView() { mail_index_view_close(&view_); }
+  FreshView(const FreshView&) = delete;
+  FreshView& operator=(const FreshView&) = delete;
+  struct mail_index_view* get() const {
+    return view_;
+  }
+  const struct mail_index_header& header() const { return *mail_index_get_header(view_); }
+
+ private:
+  struct mail_index_view* view_;
+};
+
+// The index, locked for syncing. Rolled back unless committed.
+class IndexSync {
+ public:
+  explicit IndexSync(struct mailbox* box) : box_(box) {}
+  ~IndexSync() {
+    if (ctx != nullptr) mail_index_sync_rollback(&ctx);
+    if (begun_) index_storage_expunging_deinit(box_);
+  }
+  IndexSync(const IndexSync&) = delete;
+  IndexSync& operator=(const IndexSync&) = delete;
+
+  bool begin() {
+    const auto flags = static_cast<enum mail_index_sync_flags>(
+        index_storage_get_sync_flags(box_) | MAIL_INDEX_SYNC_FLAG_AVOID_FLAG_UPDATES);
+    begun_ = index_storage_expunged_sync_begin(box_, &ctx, &view, &trans, flags) > 0;
+    if (!begun_) ctx = nullptr;
+    return begun_;
+  }
+  bool commit() {
+    if (mail_index_sync_commit(&ctx) == 0) return true;
+    ctx = nullptr;
+    mailbox_set_index_error(box_);
+    return false;
+  }
+  const struct mail_index_header& header() const { return *mail_index_get_header(view); }
+
+  struct mail_index_sync_ctx* ctx = nullptr;
+  struct mail_index_view* view = nullptr;
+  struct mail_index_transaction* trans = nullptr;
+
+ private:
+  struct mailbox* box_;
+  bool begun_ = false;
+};
+
+}  // namespace mh

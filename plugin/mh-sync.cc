@@ -1,0 +1,120 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#include "plugin/mh-sync.h"
+
+#include "plugin/guard.h"
+#include "plugin/index-sync.h"
+#include "plugin/mh-mailbox.h"
+#include "plugin/sync-pass.h"
+
+namespace mh {
+namespace {
+
+// Adoption after a sync, and for force-resync.
+constexpr size_t kFewMessages = 16;
+constexpr Nanoseconds kShortTime = kSecond / 50;
+constexpr size_t kManyMessages = 1000;
+constexpr Nanoseconds kLongTime = 5 * kSecond;
+// Between two batches while a client is idle, and the longest wait for anything else.
+constexpr Nanoseconds kIdlePause = 2 * kSecond;
+constexpr Nanoseconds kLongestPause = 3600 * kSecond;
+
+class Syncing {
+ public:
+  explicit Syncing(MailboxState& state) : state_(state) { state_.syncing = true; }
+  ~Syncing() { state_.syncing = false; }
+  Syncing(const Syncing&) = delete;
+  Syncing& operator=(const Syncing&) = delete;
+
+ private:
+  MailboxState& state_;
+};
+
+int run_sync(struct mailbox* box, bool thorough) {
+  MailboxState& state = mailbox_state(box);
+  // The index refuses a sync within a sync with an assertion; whoever is in one sees its result
+  // soon.
+  if (state.syncing || box->index->syncing) return 0;
+  const Syncing syncing(state);
+  return run_sync_passes(box, thorough);
+}
+
+// Not in the first sync of a session, which a client waits for, and not in a mailbox opened for
+// reading.
+bool may_adopt(struct mailbox* box) {
+  const MailboxState& state = mailbox_state(box);
+  return state.synced && !state.nothing_to_adopt && !state.syncing && !mailbox_is_readonly(box);
+}
+
+// True when files were changed: the index then follows at once, so that the next session finds the
+// folder as it remembers it.
+bool adopt_some(struct mailbox* box) {
+  MailboxState& state = mailbox_state(box);
+  const auto adopted = state.folder->adopt(kFewMessages, kShortTime);
+  state.nothing_to_adopt = !adopted || !adopted->more;
+  if (!adopted && adopted.error().kind() != ErrorKind::kBusy) {
+    e_warning(box->event, "mh: tagging messages: %s", adopted.error().message().c_str());
+  }
+  return adopted && adopted->done > 0;
+}
+
+int adopt_all(struct mailbox* box) {
+  for (bool more = true; more;) {
+    const auto adopted = mailbox_state(box).folder->adopt(kManyMessages, kLongTime);
+    if (!adopted) return set_error(box, adopted.error(), "tagging messages");
+    more = adopted->more && adopted->done > 0;
+  }
+  return 0;
+}
+
+int sync_mailbox(struct mailbox* box, enum mailbox_sync_flags flags) {
+  MailboxState& state = mailbox_state(box);
+  if (mail_index_reset_fscked(box->index)) state.compare_all = true;
+  const bool force = (flags & MAILBOX_SYNC_FLAG_FORCE_RESYNC) != 0;
+  if (run_sync(box, force) < 0) return -1;
+  if (force) return adopt_all(box) < 0 ? -1 : run_sync(box, false);
+  if (may_adopt(box) && adopt_some(box) && run_sync(box, false) < 0) return -1;
+  state.synced = true;
+  schedule_idle_work(box);
+  return 0;
+}
+
+void do_idle_work(struct mailbox* box) noexcept {
+  guard(box, [&] {
+    MailboxState& state = mailbox_state(box);
+    timeout_remove(&state.idle_work);
+    if (may_adopt(box)) (void)adopt_some(box);
+    // The client syncs, and that schedules what remains.
+    box->notify_callback(box, box->notify_context);
+    return 0;
+  });
+}
+
+}  // namespace
+
+void schedule_idle_work(struct mailbox* box) {
+  MailboxState& state = mailbox_state(box);
+  timeout_remove(&state.idle_work);
+  if (box->notify_callback == nullptr) return;
+  Nanoseconds wait = INT64_MAX;
+  const FreshView view(box->index);
+  if (const auto memory = state.extension.memory(view.get()); memory && memory->recheck_at != 0) {
+    const Nanoseconds left = memory->recheck_at - Fs::posix().now();
+    wait = left > 0 ? left + kSecond / 20 : kIdlePause;  // late: something keeps it unsettled
+  }
+  if (may_adopt(box)) wait = std::min(wait, kIdlePause);
+  if (wait == INT64_MAX) return;
+  const auto msecs = static_cast<unsigned int>(std::min(wait, kLongestPause) / (kSecond / 1000));
+  state.idle_work = timeout_add(msecs, do_idle_work, box);
+}
+
+struct mailbox_sync_context* mh_sync_init(struct mailbox* box,
+                                          enum mailbox_sync_flags flags) noexcept {
+  const int ret = guard(box, [&] {
+    if (!box->opened && mailbox_open(box) < 0) return -1;
+    const bool must = std::exchange(mailbox_state(box).must_sync, false);
+    return index_mailbox_want_full_sync(box, flags) || must ? sync_mailbox(box, flags) : 0;
+  });
+  return index_mailbox_sync_init(box, flags, ret < 0);
+}
+
+}  // namespace mh

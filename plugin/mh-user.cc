@@ -1,0 +1,168 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#include "plugin/mh-user.h"
+
+#include <fcntl.h>
+
+#include <cinttypes>
+#include <cstdio>
+#include <set>
+
+#include "libmh/format/fingerprint.h"
+#include "libmh/system/filename.h"
+
+namespace mh {
+namespace {
+
+struct MhMailUser {
+  union mail_user_module_context module_ctx;
+  UserState* state;
+  void (*super_deinit)(struct mail_user* user);
+};
+
+MODULE_CONTEXT_DEFINE_INIT(mh_mail_user_module, &mail_user_module_register);
+
+MhMailUser* context_of(struct mail_user* user) {
+  return static_cast<MhMailUser*>(MODULE_CONTEXT(user, mh_mail_user_module));
+}
+
+void mh_mail_user_deinit(struct mail_user* user) noexcept {
+  MhMailUser* context = context_of(user);
+  const std::unique_ptr<UserState> state(context->state);
+  context->super_deinit(user);
+}
+
+// A profile is a page of text; more is none.
+constexpr size_t kMaxProfile = 1 << 20;
+
+// Of a process that serves many users, each text once is enough.
+bool first_time(const std::string& text) {
+  static std::set<std::string> said;
+  return said.insert(text).second;
+}
+
+std::string home_of(struct mail_user* user) {
+  const char* home;
+  return mail_user_get_home(user, &home) > 0 ? std::string(home) : std::string();
+}
+
+FlagOptions flag_options(const Profile& profile, const Options& options) {
+  FlagOptions flags;
+  flags.unseen_names = profile.unseen_sequences();
+  flags.previous_names = profile.previous_sequences();
+  flags.negation = profile.sequence_negation();
+  flags.hidden = options.hidden_sequences;
+  flags.keyword_map = options.keyword_map;
+  return flags;
+}
+
+bool same_file(const FileStat& a, const FileStat& b) {
+  return a.inode == b.inode && a.size == b.size && a.mtime == b.mtime && a.ctime == b.ctime;
+}
+
+}  // namespace
+
+UserState& UserState::of(struct mail_user* user) {
+  MhMailUser* context = context_of(user);
+  if (context == nullptr) {
+    context = p_new(user->pool, MhMailUser, 1);
+    context->state = new UserState(user);
+    context->super_deinit = user->v.deinit;
+    user->v.deinit = mh_mail_user_deinit;
+    MODULE_CONTEXT_SET(user, mh_mail_user_module, context);
+  }
+  return *context->state;
+}
+
+UserState::UserState(struct mail_user* user) : user_(user) {
+  std::vector<std::string> warnings;
+  auto checked = check_settings(read_settings(user), &warnings);
+  for (const std::string& warning : warnings) {
+    if (first_time(warning)) e_warning(user->event, "mh: %s", warning.c_str());
+  }
+  if (!checked) {
+    options_error_ = checked.error().message();
+    return;
+  }
+  options_ = std::move(*checked);
+  if (const auto flags = FlagMap::make(flag_options(Profile(), options_)); !flags) {
+    options_error_ = flags.error().message();
+  }
+}
+
+Result<Root*> UserState::root(const std::string& mail_root) {
+  const auto known = roots_.find(mail_root);
+  if (known != roots_.end()) return known->second.get();
+  std::string private_root;
+  const std::string home = home_of(user_);
+  if (!home.empty()) {
+    char name[17];
+    snprintf(name, sizeof(name), "%016" PRIx64, fingerprint(mail_root));
+    private_root = home + "/" + std::string(kStateDir) + "-elsewhere/" + name;
+  }
+  auto opened = Root::open(Fs::posix(), mail_root, private_root);
+  if (!opened) return pass_on(opened);
+  return (roots_[mail_root] = std::move(*opened)).get();
+}
+
+std::string UserState::state_root_of(const std::string& mail_root) {
+  const auto tree = root(mail_root);
+  return tree ? (*tree)->state_root() : mail_root + "/" + std::string(kStateDir);
+}
+
+std::string UserState::profile_path() const {
+  const std::string& path = options_.profile;
+  return path.starts_with("~/") ? home_of(user_) + path.substr(1) : path;
+}
+
+const Profile& UserState::profile() {
+  if (profile_checked_ != ioloop_time || !profile_read_) {
+    profile_checked_ = ioloop_time;
+    const auto stat = Fs::posix().stat(AT_FDCWD, profile_path().c_str(), Follow::kYes);
+    const bool same =
+        stat ? profile_stat_ && same_file(*stat, *profile_stat_) : !profile_stat_ && profile_read_;
+    if (!same) {
+      profile_stat_ = stat ? std::optional<FileStat>(*stat) : std::nullopt;
+      read_profile();
+    }
+  }
+  return profile_;
+}
+
+void UserState::read_profile() {
+  profile_read_ = true;
+  const std::string path = profile_path();
+  std::string text;
+  if (profile_stat_) {
+    auto content = read_file(Fs::posix(), AT_FDCWD, path.c_str(), kMaxProfile);
+    if (content) {
+      text = std::move(*content);
+    } else {
+      e_warning(user_->event, "mh: %s: the defaults of nmh hold instead",
+                content.error().message().c_str());
+    }
+  }
+  profile_ = Profile::parse(text);
+  std::vector<std::string> problems = profile_.problems();
+  auto flags = FlagMap::make(flag_options(profile_, options_));
+  if (flags) {
+    problems.insert(problems.end(), flags->notes().begin(), flags->notes().end());
+    flags_ = std::move(*flags);
+  }
+  for (const std::string& problem : problems) {
+    if (first_time(path + problem)) {
+      e_warning(user_->event, "mh: %s: %s", path.c_str(), problem.c_str());
+    }
+  }
+}
+
+FolderSettings UserState::folder_settings() {
+  const Profile& current = profile();
+  FolderSettings settings{.flags = *flags_, .warn = {}};
+  settings.sequences_name = current.sequences_file();
+  settings.lock_timeout = options_.lock_timeout;
+  settings.unseen_grace = options_.unseen_grace;
+  settings.new_mail = options_.new_mail;
+  return settings;
+}
+
+}  // namespace mh

@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+//
+// What is read once per user and session: the settings, the profile, the mail roots. Lives until
+// the user's deinit, after all lists and mailboxes.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <string>
+
+#include "libmh/folder/folder.h"
+#include "libmh/folder/root.h"
+#include "libmh/format/profile.h"
+#include "plugin/dovecot.h"
+#include "plugin/mh-settings.h"
+
+namespace mh {
+
+class UserState {
+ public:
+  // Made at the first call for this user.
+  static UserState& of(struct mail_user* user);
+
+  struct mail_user* user() const {
+    return user_;
+  }
+  const Options& options() const { return options_; }
+  // Not "": why the settings cannot be used.
+  const std::string& options_error() const { return options_error_; }
+
+  // The tree at this absolute path. An error is not remembered: the tree may come to exist.
+  Result<Root*> root(const std::string& mail_root);
+  // Where that tree keeps its state (to be); "" when in memory only.
+  std::string state_root_of(const std::string& mail_root);
+
+  // The profile of this user; read again when the file changed (looked at once a second at most).
+  // Faults in it are logged once for each state of the file.
+  const Profile& profile();
+  // How folders of this user are to be treated, by settings and profile.
+  FolderSettings folder_settings();
+
+ private:
+  explicit UserState(struct mail_user* user);
+  void read_profile();
+  std::string profile_path() const;
+
+  struct mail_user* user_;
+  Options options_;
+  std::string options_error_;
+  std::map<std::string, std::unique_ptr<Root>> roots_;
+  Profile profile_;
+  std::optional<FlagMap> flags_;  // of profile and options
+  std::optional<FileStat> profile_stat_;
+  time_t profile_checked_ = 0;
+  bool profile_read_ = false;
+};
+
+}  // namespace mh

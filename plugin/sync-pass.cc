@@ -1,0 +1,347 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#include "plugin/sync-pass.h"
+
+#include <fcntl.h>
+
+#include "plugin/guard.h"
+#include "plugin/index-sync.h"
+#include "plugin/mh-flags.h"
+#include "plugin/mh-mailbox.h"
+#include "plugin/sync-flags.h"
+
+namespace mh {
+namespace {
+
+// How often a pass is repeated at once because the folder moved meanwhile.
+constexpr int kMaxPasses = 3;
+
+class FolderUnlock {
+ public:
+  explicit FolderUnlock(Folder& folder) : folder_(folder) {}
+  ~FolderUnlock() { folder_.unlock(); }
+  FolderUnlock(const FolderUnlock&) = delete;
+  FolderUnlock& operator=(const FolderUnlock&) = delete;
+
+ private:
+  Folder& folder_;
+};
+
+class Sync {
+ public:
+  Sync(struct mailbox* box, bool thorough)
+      : box_(box), state_(mailbox_state(box)), folder_(*state_.folder), thorough_(thorough) {}
+
+  // 0 or -1, with the error set.
+  int run();
+
+ private:
+  int look_for_changes(bool* changed);
+  int pass(bool* again);
+  int prepare_index();
+  LogIdentity log_identity(struct mail_index_view* view) const;
+  bool may_be_older(struct mail_index_view* view) const;
+  bool repair_index();
+  int reset_index();
+  int write_index(bool* again);
+
+  static bool fits_index(const IndexSync& index, std::span<const Record> records,
+                         const std::optional<NumberSet>& changed);
+  void follow_files(const IndexSync& index, std::span<const Record> records,
+                    const std::optional<NumberSet>& changed, bool merged);
+  void follow(const IndexSync& index, const Record& record, bool merged);
+  void finish_uids(const IndexSync& index);
+  void mark_recent(const IndexSync& index);
+
+  void remember(const IndexSync& index, const FlagSync& flags);
+  void finish();
+
+  struct mailbox* box_;
+  MailboxState& state_;
+  Folder& folder_;
+  bool thorough_;
+
+  std::optional<FolderMemory> memory_;
+  FilesOutcome files_;
+  bool repaired_ = false;
+  std::vector<FlagChange> carried_over_;  // pending changes of an index that had to be reset
+};
+
+int Sync::run() {
+  for (int i = 0; i < kMaxPasses; ++i) {
+    bool again = false;
+    if (i > 0 || thorough_ || state_.compare_all) {
+      again = true;
+    } else if (look_for_changes(&again) < 0) {
+      return -1;
+    }
+    if (!again) return 0;
+    if (pass(&again) < 0) return -1;
+    if (!again) return 0;
+  }
+  return 0;
+}
+
+// The fast path: no lock, two stats of ours, and what Dovecot does to see its own changes.
+int Sync::look_for_changes(bool* changed) {
+  *changed = true;
+  mail_index_refresh(box_->index);
+  const FreshView view(box_->index);
+  memory_ = state_.extension.memory(view.get());
+  if (!memory_ || view.header().uid_validity == 0) return 0;
+  const auto same = folder_.unchanged(*memory_);
+  if (!same) {
+    if (same.error().kind() != ErrorKind::kNotFound) {
+      return set_error(box_, same.error(), "looking at the folder");
+    }
+    mailbox_set_deleted(box_);
+    return -1;
+  }
+  *changed = !*same || mail_index_sync_have_any(box_->index, index_storage_get_sync_flags(box_));
+  return 0;
+}
+
+int Sync::pass(bool* again) {
+  *again = false;
+  if (const Status seen = folder_.look(); !seen) {
+    return set_error(box_, seen.error(), "listing the folder");
+  }
+  if (const Status locked = folder_.lock(); !locked) {
+    return set_error(box_, locked.error(), "locking the folder");
+  }
+  const FolderUnlock unlock(folder_);
+  mail_index_refresh(box_->index);
+  {
+    const FreshView view(box_->index);
+    memory_ = state_.compare_all ? std::nullopt : state_.extension.memory(view.get());
+    auto files = folder_.sync_files(
+        thorough_, [&](uint32_t uid) { return flags_text(box_, view.get(), uid); });
+    if (!files) return set_error(box_, files.error(), "reading the folder");
+    files_ = std::move(*files);
+  }
+  thorough_ = false;
+  if (prepare_index() < 0 || write_index(again) < 0) return -1;
+  if (!*again) state_.compare_all = false;
+  finish();
+  return 0;
+}
+
+// Empty for an index in memory.
+LogIdentity Sync::log_identity(struct mail_index_view* view) const {
+  LogIdentity log;
+  const char* dir;
+  if (mail_index_is_in_memory(box_->index) ||
+      mailbox_get_path_to(box_, MAILBOX_LIST_PATH_TYPE_INDEX, &dir) <= 0) {
+    return log;
+  }
+  const char* path = t_strconcat(dir, "/", box_->index_prefix, ".log", nullptr);
+  const auto stat = Fs::posix().stat(AT_FDCWD, path, Follow::kYes);
+  if (!stat) return log;
+  log.file_seq = mail_index_get_header(view)->log_file_seq;
+  log.inode = stat->inode;
+  log.birth = stat->birth;
+  return log;
+}
+
+// Whether this index may be older than what clients were told: it is new, it was restored (its log
+// lies in another file than the one it was written to), or the floor has jumped since.
+bool Sync::may_be_older(struct mail_index_view* view) const {
+  if (mail_index_get_header(view)->uid_validity == 0) return true;
+  if (folder_.modseq_floor() > mail_index_modseq_get_highest(view) + kModseqReserve) return true;
+  const LogIdentity known = state_.extension.log(view);
+  const LogIdentity now = log_identity(view);
+  return known.file_seq != 0 && known.file_seq == now.file_seq && !(known == now);
+}
+
+// An index of another UIDVALIDITY is emptied. One that may be older than what was told starts at
+// the floor of HIGHESTMODSEQ, set in a transaction of its own: in that of the first appends it
+// would be applied after them.
+int Sync::prepare_index() {
+  const uint32_t known = FreshView(box_->index).header().uid_validity;
+  if (known != 0 && known != folder_.uidvalidity()) {
+    e_warning(box_->event, "mh: UIDVALIDITY is %u, the index is of %u: made anew",
+              folder_.uidvalidity(), known);
+    return reset_index();
+  }
+  const FreshView view(box_->index);
+  if (mail_index_modseq_get_highest(view.get()) >= folder_.modseq_floor() ||
+      !may_be_older(view.get())) {
+    return 0;
+  }
+  mail_index_modseq_enable(box_->index);
+  const FreshView enabled(box_->index);
+  struct mail_index_transaction* trans =
+      mail_index_transaction_begin(enabled.get(), MAIL_INDEX_TRANSACTION_FLAG_EXTERNAL);
+  mail_index_update_highest_modseq(trans, folder_.modseq_floor());
+  if (mail_index_transaction_commit(&trans) == 0) return 0;
+  mailbox_set_index_error(box_);
+  return -1;
+}
+
+int Sync::reset_index() {
+  IndexSync index(box_);
+  if (!index.begin()) return -1;
+  if (index.header().uid_validity == folder_.uidvalidity()) {
+    carried_over_ = read_pending(box_, index.ctx).flags;
+  }
+  mail_index_reset(index.trans);
+  if (!index.commit()) return -1;
+  mailbox_recent_flags_reset(box_);
+  memory_.reset();
+  if (FreshView(box_->index).header().uid_validity == 0) return prepare_index();
+  mailbox_set_critical(box_, "mh: the index could not be reset");
+  return -1;
+}
+
+// A damaged index is mended once; what it lost is compared anew.
+bool Sync::repair_index() {
+  if (std::exchange(repaired_, true) || mail_index_is_deleted(box_->index)) return false;
+  if (mail_index_fsck(box_->index) < 0) return false;
+  (void)mail_index_reset_fscked(box_->index);
+  state_.compare_all = true;
+  return true;
+}
+
+// An index can only be appended to. A message that it does not have, below its next UID, means that
+// it is not the one that followed this journal.
+bool Sync::fits_index(const IndexSync& index, std::span<const Record> records,
+                      const std::optional<NumberSet>& changed) {
+  const uint32_t next_uid = index.header().next_uid;
+  const auto missing = [&](const Record& record) {
+    uint32_t seq;
+    return record.uid < next_uid && (!changed || changed->contains(record.uid)) &&
+           !mail_index_lookup_seq(index.view, record.uid, &seq);
+  };
+  return std::none_of(records.begin(), records.end(), missing);
+}
+
+int Sync::write_index(bool* again) {
+  const auto records = folder_.records();
+  if (!records) return set_error(box_, records.error(), "reading the records of the folder");
+  std::optional<NumberSet> changed;
+  if (memory_) changed = folder_.changed_since(memory_->generation, memory_->journal_offset);
+  {
+    IndexSync index(box_);
+    if (!index.begin()) {
+      *again = repair_index();
+      return *again ? 0 : -1;
+    }
+    if (fits_index(index, *records, changed)) {
+      FlagSync flags(box_, files_, memory_, std::exchange(carried_over_, {}));
+      flags.merge(index, *records);
+      *again = flags.moved();
+      follow_files(index, *records, changed, flags.merged());
+      finish_uids(index);
+      flags.apply(index, *records);
+      mark_recent(index);
+      remember(index, flags);
+      if (!index.commit()) return -1;
+      flags.finish();
+      return 0;
+    }
+  }
+  e_warning(box_->event, "mh: the index lacks messages that the folder has: made anew");
+  if (reset_index() < 0) return -1;
+  return write_index(again);
+}
+
+// As long as the flags are not merged, the index keeps the numbers of the last merge, 0 for
+// arrivals: the sequences are in those. Opening a message by an old number finds out, and looks it
+// up.
+void Sync::follow(const IndexSync& index, const Record& record, bool merged) {
+  uint32_t seq;
+  MessageNote note;
+  note.hint = hint_of(record);
+  note.internal_date = record.internal_date;
+  if (mail_index_lookup_seq(index.view, record.uid, &seq)) {
+    const MessageNote old = state_.extension.note(index.view, seq);
+    note.undecided_since = old.undecided_since;
+    if (!merged) note.hint.number = old.hint.number;
+    if (note == old) return;
+  } else {
+    if (!merged) note.hint.number = 0;
+    mail_index_append(index.trans, record.uid, &seq);
+  }
+  state_.extension.set_note(index.trans, seq, note);
+}
+
+void Sync::follow_files(const IndexSync& index, std::span<const Record> records,
+                        const std::optional<NumberSet>& changed, bool merged) {
+  const auto find = [&](uint32_t uid) {
+    const auto found =
+        std::lower_bound(records.begin(), records.end(), uid,
+                         [](const Record& each, uint32_t wanted) { return each.uid < wanted; });
+    return found != records.end() && found->uid == uid ? &*found : nullptr;
+  };
+  const uint32_t count = mail_index_view_get_messages_count(index.view);
+  if (!changed) {
+    for (uint32_t seq = 1; seq <= count; ++seq) {
+      uint32_t uid;
+      mail_index_lookup_uid(index.view, seq, &uid);
+      if (find(uid) == nullptr) mail_index_expunge(index.trans, seq);
+    }
+    for (const Record& record : records) follow(index, record, merged);
+    return;
+  }
+  changed->for_each([&](uint32_t uid) {
+    uint32_t seq;
+    if (const Record* record = find(uid)) {
+      follow(index, *record, merged);
+    } else if (mail_index_lookup_seq(index.view, uid, &seq)) {
+      mail_index_expunge(index.trans, seq);
+    }
+  });
+}
+
+// UIDNEXT never shrinks, not even when the last messages went together with the index.
+void Sync::finish_uids(const IndexSync& index) {
+  if (index.header().uid_validity == 0) {
+    const uint32_t uidvalidity = folder_.uidvalidity();
+    mail_index_update_header(index.trans, offsetof(struct mail_index_header, uid_validity),
+                             &uidvalidity, sizeof(uidvalidity), TRUE);
+  }
+  const uint32_t next_uid = folder_.uidnext();
+  if (mail_index_transaction_get_next_uid(index.trans) >= next_uid) return;
+  mail_index_update_header(index.trans, offsetof(struct mail_index_header, next_uid), &next_uid,
+                           sizeof(next_uid), FALSE);
+}
+
+void Sync::mark_recent(const IndexSync& index) {
+  struct mail_index_view* view = mail_index_transaction_open_updated_view(index.trans);
+  const uint32_t first_recent = std::max(index.header().first_recent_uid, 1u);
+  uint32_t first, last;
+  if (mail_index_lookup_seq_range(view, first_recent, UINT32_MAX, &first, &last)) {
+    mailbox_recent_flags_set_seqs(box_, view, first, last);
+  }
+  mail_index_view_close(&view);
+}
+
+void Sync::remember(const IndexSync& index, const FlagSync& flags) {
+  FolderMemory memory = folder_.memory();
+  const Nanoseconds due = static_cast<Nanoseconds>(flags.recheck_at()) * kSecond;
+  if (due != 0 && (memory.recheck_at == 0 || due < memory.recheck_at)) memory.recheck_at = due;
+  if (!flags.merged()) {
+    // The next merge must see everything since the last one as changed.
+    memory.generation = memory_ ? memory_->generation : 0;
+    memory.journal_offset = memory_ ? memory_->journal_offset : 0;
+  }
+  state_.extension.set_memory(index.view, index.trans, memory, log_identity(index.view));
+}
+
+void Sync::finish() {
+  // Arrivals bring files without a tag.
+  if (!files_.added.empty()) state_.nothing_to_adopt = false;
+  const FreshView view(box_->index);
+  if (const Status reserved = folder_.reserve_modseq(mail_index_modseq_get_highest(view.get()));
+      !reserved) {
+    e_warning(box_->event, "mh: %s", reserved.error().message().c_str());
+  }
+  if (const Status maintained = folder_.maintain(); !maintained) {
+    e_warning(box_->event, "mh: %s", maintained.error().message().c_str());
+  }
+}
+
+}  // namespace
+
+int run_sync_passes(struct mailbox* box, bool thorough) { return Sync(box, thorough).run(); }
+
+}  // namespace mh

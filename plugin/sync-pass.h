@@ -1,0 +1,15 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+//
+// Bringing folder and index together, once: the work of plugin/mh-sync.h, without what surrounds
+// it.
+#pragma once
+
+#include "plugin/dovecot.h"
+
+namespace mh {
+
+// Does nothing when nothing has changed; goes over the folder again when it moves meanwhile.
+// `thorough` reads every message again. 0 or -1, with the error set.
+int run_sync_passes(struct mailbox* box, bool thorough);
+
+}  // namespace mh
