@@ -1,0 +1,419 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+//
+// Flags between the sequences file and the index, when both may have changed and numbers moved.
+#include "libmh/folder/flag-merge.h"
+
+#include <gtest/gtest.h>
+
+#include <map>
+#include <string>
+
+namespace mh {
+namespace {
+
+FlagMap make_map(std::vector<std::string> unseen = {"unseen"}) {
+  FlagOptions options;
+  options.unseen_names = std::move(unseen);
+  auto map = FlagMap::make(options);
+  EXPECT_TRUE(map) << map.error().message();
+  return std::move(*map);
+}
+
+FlagChange system_change(SystemFlag flag, NumberSet add, NumberSet remove = {}) {
+  FlagChange change;
+  change.flag = flag;
+  change.add = std::move(add);
+  change.remove = std::move(remove);
+  return change;
+}
+
+FlagChange keyword_change(const std::string& keyword, NumberSet add, NumberSet remove = {}) {
+  FlagChange change;
+  change.keyword = keyword;
+  change.add = std::move(add);
+  change.remove = std::move(remove);
+  return change;
+}
+
+// A folder seen from both sides. Messages 1, 2, 3 with the UIDs 11, 12, 13; all seen.
+class FlagMergeTest : public ::testing::Test {
+ protected:
+  FlagMergeTest() : map_(make_map()) {
+    input_.map = &map_;
+    input_.messages = {{11, 1, 1}, {12, 2, 2}, {13, 3, 3}};
+    file_is("");
+    agreed();
+  }
+
+  void file_is(const std::string& text) {
+    file_ = Sequences::parse(text);
+    input_.file = &file_;
+  }
+  // What the file says now is what both sides knew at the last merge.
+  void agreed() {
+    FlagMergeInput first = input_;
+    first.memory = {};
+    const FlagMergeOutput output = merge_flags(first);
+    input_.memory = output.memory;
+  }
+  FlagMergeOutput merge() {
+    FlagMergeOutput output = merge_flags(input_);
+    written_ = output.to_file ? output.to_file->print() : "(unchanged)";
+    told_.clear();
+    for (const FlagChange& change : output.to_index) {
+      const std::string name = change.keyword.empty() ? std::to_string(change.flag)
+                                                      : change.keyword;
+      told_[name] = "+" + change.add.print_uids() + " -" + change.remove.print_uids();
+    }
+    return output;
+  }
+  static std::string flag(SystemFlag flag) { return std::to_string(flag); }
+
+  FlagMap map_;
+  Sequences file_;
+  FlagMergeInput input_;
+  std::string written_;
+  std::map<std::string, std::string> told_;
+};
+
+TEST_F(FlagMergeTest, NothingChangedTellsNobody) {
+  merge();
+  EXPECT_EQ("(unchanged)", written_);
+  EXPECT_TRUE(told_.empty());
+}
+
+TEST_F(FlagMergeTest, FirstSightBelievesTheFile) {
+  file_is("unseen: 2\nflagged: 1-2\nmine: 3\n");
+  input_.memory = {};
+  input_.base.unseen = {11, 12, 13};  // the index is new: nothing is \Seen in it
+  merge();
+  EXPECT_EQ("(unchanged)", written_);
+  EXPECT_EQ("+11,13 -", told_[flag(kSeen)]);
+  EXPECT_EQ("+11-12 -", told_[flag(kFlagged)]);
+  EXPECT_EQ("+13 -", told_["mine"]);
+}
+
+TEST_F(FlagMergeTest, ChangeOfTheFileGoesToTheIndex) {
+  file_is("flagged: 2\n");
+  merge();
+  EXPECT_EQ("(unchanged)", written_);
+  EXPECT_EQ("+12 -", told_[flag(kFlagged)]);
+}
+
+TEST_F(FlagMergeTest, CurTellsNobody) {
+  file_is("cur: 2\n");
+  merge();
+  EXPECT_EQ("(unchanged)", written_);
+  EXPECT_TRUE(told_.empty());
+}
+
+TEST_F(FlagMergeTest, PendingGoesToTheFileAndLeavesTheRest) {
+  file_is("cur: 2\nmine: 1 3\n");
+  input_.base.keywords["mine"] = {11, 13};
+  agreed();
+  input_.pending = {system_change(kFlagged, {12}), keyword_change("mine", {}, {13})};
+  merge();
+  EXPECT_EQ("cur: 2\nmine: 1\nflagged: 2\n", written_);
+  EXPECT_TRUE(told_.empty());
+}
+
+TEST_F(FlagMergeTest, SeenTakesTheMessageOutOfEveryUnseenSequence) {
+  map_ = make_map({"unseen", "todo"});
+  file_is("unseen: 1-2\ntodo: 1\n");
+  input_.base.unseen = {11, 12};
+  agreed();
+  input_.pending = {system_change(kSeen, {11})};
+  merge();
+  EXPECT_EQ("unseen: 2\n", written_);
+}
+
+TEST_F(FlagMergeTest, BothSidesChangeDifferentMessages) {
+  file_is("flagged: 1\n");
+  input_.pending = {system_change(kFlagged, {13})};
+  merge();
+  EXPECT_EQ("flagged: 1 3\n", written_);
+  EXPECT_EQ("+11 -", told_[flag(kFlagged)]);
+}
+
+TEST_F(FlagMergeTest, PendingWinsOverTheFile) {
+  file_is("flagged: 1\n");
+  input_.base.flagged = {11};
+  agreed();
+  file_is("");
+  input_.pending = {system_change(kFlagged, {11})};
+  merge();
+  EXPECT_EQ("flagged: 1\n", written_);
+  EXPECT_TRUE(told_.empty());
+}
+
+TEST_F(FlagMergeTest, LaterPendingChangeWins) {
+  input_.pending = {system_change(kFlagged, {11}), system_change(kFlagged, {}, {11})};
+  merge();
+  EXPECT_EQ("(unchanged)", written_);
+}
+
+TEST_F(FlagMergeTest, BaseWithPendingAppliedGivesTheSame) {
+  input_.base.flagged = {12};
+  input_.pending = {system_change(kFlagged, {12})};
+  merge();
+  EXPECT_EQ("flagged: 2\n", written_);
+  EXPECT_TRUE(told_.empty());
+}
+
+TEST_F(FlagMergeTest, KeywordThatCanBeNoSequenceStaysInTheIndex) {
+  const std::string endless(2000, 'k');
+  input_.base.keywords[endless] = {11};
+  merge();
+  EXPECT_TRUE(told_.empty());
+}
+
+// --- Numbers that moved.
+
+TEST_F(FlagMergeTest, RenamedWithoutRewriteCarriesEverySequence) {
+  file_is("cur: 1\nflagged: 1\nmine: 1-2\n");
+  input_.base.flagged = {11};
+  input_.base.keywords["mine"] = {11, 12};
+  agreed();
+  input_.messages = {{12, 2, 2}, {13, 3, 3}, {11, 50, 1}};  // mv 1 50
+  merge();
+  EXPECT_EQ("cur: 1\nflagged: 50\nmine: 2 50\n", written_);
+  EXPECT_TRUE(told_.empty());
+}
+
+TEST_F(FlagMergeTest, SwapWithoutRewriteSwapsTheFlags) {
+  file_is("flagged: 1\n");
+  input_.base.flagged = {11};
+  agreed();
+  input_.messages = {{12, 1, 2}, {11, 2, 1}, {13, 3, 3}};
+  merge();
+  EXPECT_EQ("flagged: 2\n", written_);
+  EXPECT_TRUE(told_.empty());
+}
+
+TEST_F(FlagMergeTest, PackWithRewriteIsBelieved) {
+  file_is("unseen: 3\nflagged: 3\n");
+  input_.base.flagged = {13};
+  input_.base.unseen = {13};
+  agreed();
+  file_is("flagged: 2\nunseen: 2\n");  // message 1 removed, pack: 2 -> 1, 3 -> 2
+  input_.messages = {{12, 1, 2}, {13, 2, 3}};
+  merge();
+  EXPECT_EQ("(unchanged)", written_);
+  EXPECT_TRUE(told_.empty());
+}
+
+TEST_F(FlagMergeTest, FlagClearedBeforeAPackStaysCleared) {
+  file_is("unseen: 2-3\n");
+  input_.base.unseen = {12, 13};
+  agreed();
+  file_is("cur: 2\nunseen: 1\n");  // show 3; rm 1; pack
+  input_.messages = {{12, 1, 2}, {13, 2, 3}};
+  merge();
+  EXPECT_EQ("(unchanged)", written_);
+  EXPECT_EQ("+13 -", told_[flag(kSeen)]);
+}
+
+TEST_F(FlagMergeTest, NumberThatNmhDroppedAfterAMoveKeepsItsFlags) {
+  file_is("flagged: 1\nunseen: 1\n");
+  input_.base.flagged = {11};
+  input_.base.unseen = {11};
+  agreed();
+  file_is("mine: 2\n");  // mv 1 50; mark 2 -sequence mine: nmh knows no 1 any more
+  input_.messages = {{12, 2, 2}, {13, 3, 3}, {11, 50, 1}};
+  merge();
+  EXPECT_EQ("mine: 2\nunseen: 50\nflagged: 50\n", written_);
+  EXPECT_EQ(1u, told_.size());
+  EXPECT_EQ("+12 -", told_["mine"]);
+}
+
+TEST_F(FlagMergeTest, StaleEntryDoesNotFlagTheArrivalUnderItsNumber) {
+  file_is("flagged: 3\n");
+  input_.base.flagged = {};
+  agreed();
+  input_.messages = {{11, 1, 1}, {12, 2, 2}, {14, 3, 0}};  // rm 3; procmail delivers 3
+  input_.base.unseen = {14};
+  const auto output = merge();
+  EXPECT_EQ("unseen:", written_.empty() ? "unseen:" : written_.substr(0, 7));
+  EXPECT_EQ(0u, told_.count(flag(kFlagged)));
+  EXPECT_TRUE(output.undecided.contains(14));
+}
+
+TEST_F(FlagMergeTest, ArrivalUnderTheOldNumberOfAMovedMessageDoesNotTakeItsFlags) {
+  file_is("flagged: 1\n");
+  input_.base.flagged = {11};
+  agreed();
+  input_.messages = {{14, 1, 0}, {12, 2, 2}, {13, 3, 3}, {11, 50, 1}};
+  input_.base.unseen = {14};
+  merge();
+  EXPECT_EQ("flagged: 50\n", written_);
+  EXPECT_TRUE(told_.empty());
+}
+
+TEST_F(FlagMergeTest, EditedMessageKeepsItsFlags) {
+  file_is("flagged: 2\n");
+  agreed();
+  input_.messages = {{11, 1, 1}, {20, 2, 2}, {13, 3, 3}};  // 12 was edited in place
+  input_.base.flagged = {20};
+  merge();
+  EXPECT_EQ("(unchanged)", written_);
+  EXPECT_TRUE(told_.empty());
+}
+
+// --- Arrivals.
+
+class ArrivalTest : public FlagMergeTest {
+ protected:
+  ArrivalTest() {
+    input_.messages = {{11, 1, 1}, {12, 2, 2}, {13, 3, 3}, {14, 4, 0}};
+    input_.base.unseen = {14};  // the index knows it without \Seen
+  }
+  // The next merge: it is no arrival any more, but still undecided.
+  void later() {
+    const FlagMergeOutput output = merge();
+    input_.memory = output.memory;
+    input_.undecided = output.undecided;
+    input_.messages[3].old_number = 4;
+  }
+};
+
+TEST_F(ArrivalTest, CountsAsUnseenWithoutTouchingTheFile) {
+  const auto output = merge();
+  EXPECT_EQ("(unchanged)", written_);
+  EXPECT_TRUE(told_.empty());
+  EXPECT_TRUE(output.undecided.contains(14));
+}
+
+TEST_F(ArrivalTest, NamedUnseenByIncIsDecided) {
+  file_is("cur: 4\nunseen: 4\n");
+  const auto output = merge();
+  EXPECT_EQ("(unchanged)", written_);
+  EXPECT_TRUE(told_.empty());
+  EXPECT_TRUE(output.undecided.empty());
+}
+
+TEST_F(ArrivalTest, ReadInMhBeforeTheGraceIsOver) {
+  later();
+  file_is("cur: 4\n");  // show 4
+  const auto output = merge();
+  EXPECT_EQ("+14 -", told_[flag(kSeen)]);
+  EXPECT_TRUE(output.undecided.empty());
+}
+
+TEST_F(ArrivalTest, OtherMovesOfCurDecideNothing) {
+  later();
+  file_is("cur: 2\n");
+  const auto output = merge();
+  EXPECT_TRUE(told_.empty());
+  EXPECT_TRUE(output.undecided.contains(14));
+}
+
+TEST_F(ArrivalTest, ForeignChangeOfTheUnseenSetDecides) {
+  later();
+  file_is("unseen: 2\n");
+  const auto output = merge();
+  EXPECT_EQ("+14 -12", told_[flag(kSeen)]);
+  EXPECT_TRUE(output.undecided.empty());
+}
+
+TEST_F(ArrivalTest, ChangeThatCameTogetherWithItDecidesNothing) {
+  file_is("unseen: 2\n");
+  const auto output = merge();
+  EXPECT_EQ("+ -12", told_[flag(kSeen)]);
+  EXPECT_TRUE(output.undecided.contains(14));
+}
+
+TEST_F(ArrivalTest, OurOwnWriteDecidesNothing) {
+  later();
+  input_.pending = {system_change(kSeen, {}, {12}), system_change(kFlagged, {11})};
+  input_.base.unseen = {12, 14};
+  later();
+  EXPECT_EQ("unseen: 2\nflagged: 1\n", written_);
+  file_is(written_);
+  input_.pending = {};
+  input_.base.flagged = {11};
+  const auto output = merge();
+  EXPECT_TRUE(told_.empty());
+  EXPECT_TRUE(output.undecided.contains(14));
+}
+
+TEST_F(ArrivalTest, IsAddedToUnseenWhenTheGraceIsOver) {
+  later();
+  input_.expired = {14};
+  const auto output = merge();
+  EXPECT_EQ("unseen: 4\n", written_);
+  EXPECT_TRUE(told_.empty());
+  EXPECT_TRUE(output.undecided.empty());
+}
+
+TEST_F(ArrivalTest, IsLeftToMhWhenThePolicySaysSo) {
+  later();
+  input_.expired = {14};
+  input_.policy = NewMail::kAsMh;
+  merge();
+  EXPECT_EQ("(unchanged)", written_);
+  EXPECT_EQ("+14 -", told_[flag(kSeen)]);
+}
+
+TEST_F(ArrivalTest, ReadOverImapBeforeTheGraceIsOver) {
+  later();
+  input_.pending = {system_change(kSeen, {14})};
+  input_.base.unseen = {};
+  const auto output = merge();
+  EXPECT_EQ("(unchanged)", written_);
+  EXPECT_TRUE(told_.empty());
+  EXPECT_TRUE(output.undecided.empty());
+}
+
+TEST_F(ArrivalTest, WithFlagsOfItsOwnIsNotAskedAbout) {
+  input_.pending = {system_change(kSeen, {14}), system_change(kFlagged, {14})};
+  input_.base.unseen = {};
+  const auto output = merge();
+  EXPECT_EQ("flagged: 4\n", written_);
+  EXPECT_TRUE(output.undecided.empty());
+}
+
+class DraftFolderTest : public FlagMergeTest {
+ protected:
+  DraftFolderTest() { input_.all_drafts = true; }
+};
+
+TEST_F(DraftFolderTest, EveryMessageIsADraftAndTheFileIsNotTold) {
+  merge();
+  EXPECT_EQ("(unchanged)", written_);
+  EXPECT_EQ("+11-13 -", told_[flag(kDraft)]);
+}
+
+TEST_F(DraftFolderTest, WhatIsKnownIsNotToldAgain) {
+  input_.base.draft = {11, 12, 13};
+  merge();
+  EXPECT_EQ("(unchanged)", written_);
+  EXPECT_TRUE(told_.empty());
+}
+
+TEST_F(DraftFolderTest, OtherFlagsAreWrittenWithoutTheDrafts) {
+  input_.base.draft = {11, 12, 13};
+  file_is("draft: 2\n");
+  agreed();
+  input_.pending = {system_change(kFlagged, {12}), system_change(kDraft, {13})};
+  merge();
+  EXPECT_EQ("draft: 2\nflagged: 2\n", written_);
+  EXPECT_TRUE(told_.empty());
+}
+
+TEST_F(DraftFolderTest, AClientCannotTakeItAway) {
+  input_.base.draft = {11, 12, 13};
+  input_.pending = {system_change(kDraft, {}, {12})};
+  merge();
+  EXPECT_EQ("(unchanged)", written_);
+  EXPECT_EQ("+12 -", told_[flag(kDraft)]);
+}
+
+TEST_F(DraftFolderTest, InAnotherFolderTheFlagOfTheIndexGoesAgain) {
+  input_.all_drafts = false;
+  input_.base.draft = {11, 12, 13};
+  merge();
+  EXPECT_EQ("+ -11-13", told_[flag(kDraft)]);
+}
+
+}  // namespace
+}  // namespace mh

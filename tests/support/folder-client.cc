@@ -1,0 +1,250 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#include "tests/support/folder-client.h"
+
+#include <cstdlib>
+#include <sstream>
+
+namespace mh::test {
+namespace {
+
+constexpr int kMostTries = 5;
+
+const std::map<std::string, SystemFlag>& system_flags() {
+  static const std::map<std::string, SystemFlag> kFlags = {{"\\Seen", kSeen},
+                                                           {"\\Answered", kAnswered},
+                                                           {"\\Flagged", kFlagged},
+                                                           {"\\Deleted", kDeleted},
+                                                           {"\\Draft", kDraft}};
+  return kFlags;
+}
+
+std::string name_of(const FlagChange& change) {
+  for (const auto& [name, flag] : system_flags()) {
+    if (flag == change.flag) return name;
+  }
+  return change.keyword;
+}
+
+FlagChange change_of(const std::string& flag, uint32_t uid, bool on) {
+  FlagChange change;
+  const auto found = system_flags().find(flag);
+  if (found != system_flags().end()) {
+    change.flag = found->second;
+  } else {
+    change.keyword = flag;
+  }
+  (on ? change.add : change.remove).add(uid);
+  return change;
+}
+
+FolderSettings default_settings() {
+  auto map = FlagMap::make(FlagOptions());
+  if (!map) std::abort();
+  return FolderSettings{.flags = std::move(*map), .warn = nullptr};
+}
+
+}  // namespace
+
+FolderClient::FolderClient(Fs& fs, std::string mail_root, std::string folder)
+    : settings(default_settings()),
+      fs_(fs),
+      mail_root_(std::move(mail_root)),
+      path_(std::move(folder)) {
+  settings.warn = [this](const std::string& text) { warnings_.push_back(text); };
+}
+
+void FolderClient::reopen() {
+  folder_.reset();
+  root_.reset();
+}
+
+Status FolderClient::sync(bool thorough) {
+  if (!root_) {
+    MH_TRY_SET(root_, Root::open(fs_, mail_root_, ""));
+    const auto hints = [this](const Location&) {
+      Hints known;
+      known.uidvalidity = uidvalidity_;
+      known.uidnext = uidnext_;
+      for (const auto& [uid, message] : messages_) known.uids.add(uid);
+      return known;
+    };
+    MH_TRY_SET(folder_, Folder::open(fs_, *root_, path_, settings, hints));
+  }
+  bool again = true;
+  for (int tries = 0; again && tries < kMostTries; ++tries) {
+    again = false;
+    MH_TRY_SET(const bool same, folder_->unchanged(memory_));
+    if (same && pending_.empty() && !thorough) return {};
+    MH_TRY(folder_->look());
+    MH_TRY(folder_->lock());
+    const Status done = try_sync(thorough, &again);
+    folder_->unlock();
+    MH_TRY(done);
+  }
+  return {};
+}
+
+void FolderClient::take_records(const FilesOutcome& files) {
+  old_numbers_.clear();
+  for (const auto& [uid, message] : messages_) old_numbers_[uid] = message.hint.number;
+  const auto records = folder_->records();
+  std::map<uint32_t, Message> now;
+  for (const Record& record : *records) {
+    Message message;
+    const auto known = messages_.find(record.uid);
+    if (known != messages_.end()) {
+      message = known->second;
+    } else if (files.deferred && record.uid >= uidnext_) {
+      continue;
+    } else {
+      events_.push_back("EXISTS " + std::to_string(record.uid));
+      if (expunged_.contains({uidvalidity_, record.uid})) {
+        violations_.push_back("UID " + std::to_string(record.uid) + " came back");
+      }
+    }
+    message.hint = hint_of(record);
+    now[record.uid] = std::move(message);
+  }
+  for (const auto& [uid, message] : messages_) {
+    if (now.contains(uid)) continue;
+    events_.push_back("EXPUNGE " + std::to_string(uid));
+    expunged_.insert({uidvalidity_, uid});
+  }
+  for (const Added& added : files.added) {
+    if (!added.edited_from) continue;
+    const auto old = messages_.find(*added.edited_from);
+    if (old == messages_.end()) continue;
+    now[added.uid].flags = old->second.flags;
+    old_numbers_[added.uid] = old->second.hint.number;
+  }
+  messages_ = std::move(now);
+  uidnext_ = folder_->uidnext();
+}
+
+FlagsInput FolderClient::flags_input(const FilesOutcome& files) {
+  FlagsInput input;
+  for (const auto& [uid, message] : messages_) {
+    if (!message.flags.contains("\\Seen")) input.base.unseen.add(uid);
+    if (message.flags.contains("\\Answered")) input.base.answered.add(uid);
+    if (message.flags.contains("\\Flagged")) input.base.flagged.add(uid);
+    if (message.flags.contains("\\Deleted")) input.base.deleted.add(uid);
+    if (message.flags.contains("\\Draft")) input.base.draft.add(uid);
+    for (const std::string& flag : message.flags) {
+      if (flag[0] != '\\') input.base.keywords[flag].add(uid);
+    }
+    if (message.undecided_since == 0) continue;
+    input.undecided.add(uid);
+    if (message.undecided_since + settings.unseen_grace <= fs_.now()) input.expired.add(uid);
+  }
+  for (const Annotation& annotation : files.annotated) {
+    if (annotation.replied) pending_.push_back(change_of("\\Answered", annotation.uid, true));
+    if (annotation.forwarded) pending_.push_back(change_of("$Forwarded", annotation.uid, true));
+  }
+  for (const Added& added : files.added) {
+    std::istringstream flags(added.tombstone_flags);
+    for (std::string flag; flags >> flag;) pending_.push_back(change_of(flag, added.uid, true));
+  }
+  for (const FlagChange& change : pending_) apply(change);
+  input.pending = pending_;
+  input.old_number = [this](uint32_t uid) {
+    const auto found = old_numbers_.find(uid);
+    return found == old_numbers_.end() ? 0 : found->second;
+  };
+  return input;
+}
+
+void FolderClient::apply(const FlagChange& change) {
+  const std::string name = name_of(change);
+  const auto set = [&](uint32_t uid, bool on) {
+    const auto found = messages_.find(uid);
+    if (found == messages_.end()) return;
+    const bool was = found->second.flags.contains(name);
+    if (was == on) return;
+    on ? (void)found->second.flags.insert(name) : (void)found->second.flags.erase(name);
+    events_.push_back("FLAGS " + std::to_string(uid) + (on ? " +" : " -") + name);
+  };
+  change.add.for_each([&](uint32_t uid) { set(uid, true); });
+  change.remove.for_each([&](uint32_t uid) { set(uid, false); });
+}
+
+Status FolderClient::try_sync(bool thorough, bool* again) {
+  const auto flags_of = [this](uint32_t uid) {
+    std::string text;
+    for (const std::string& flag : messages_[uid].flags) text += (text.empty() ? "" : " ") + flag;
+    return text;
+  };
+  MH_TRY_SET(const FilesOutcome files, folder_->sync_files(thorough, flags_of));
+  if (folder_->uidvalidity() != uidvalidity_) {
+    if (uidvalidity_ != 0) events_.push_back("VALIDITY");
+    messages_.clear();
+    memory_ = {};
+    uidvalidity_ = folder_->uidvalidity();
+  }
+  take_records(files);
+  MH_TRY_SET(const FlagsOutcome flags, folder_->sync_flags(memory_, flags_input(files)));
+  for (const FlagChange& change : flags.to_index) apply(change);
+  memory_ = folder_->memory();
+  if (flags.busy || flags.moved) {
+    *again = flags.moved;
+    return {};
+  }
+  pending_.clear();
+  for (auto& [uid, message] : messages_) {
+    if (!flags.undecided.contains(uid)) {
+      message.undecided_since = 0;
+    } else if (message.undecided_since == 0) {
+      message.undecided_since = fs_.now();
+    }
+  }
+  return folder_->maintain();
+}
+
+void FolderClient::store(uint32_t uid, const std::string& flag, bool on) {
+  pending_.push_back(change_of(flag, uid, on));
+}
+
+Result<std::string> FolderClient::fetch(uint32_t uid) {
+  MH_TRY_SET(const OpenMessage message, folder_->open_message(uid, messages_.at(uid).hint));
+  std::string bytes(message.size, '\0');
+  MH_TRY_SET(const size_t got,
+             fs_.pread(message.fd.get(), bytes.data(), bytes.size(), message.prefix));
+  bytes.resize(got);
+  return bytes;
+}
+
+Status FolderClient::adopt_all() {
+  for (bool more = true; more;) {
+    MH_TRY_SET(const Folder::Adopted adopted, folder_->adopt(1000, 60 * kSecond));
+    more = adopted.more;
+  }
+  return sync();
+}
+
+std::vector<uint32_t> FolderClient::uids() const {
+  std::vector<uint32_t> all;
+  for (const auto& [uid, message] : messages_) all.push_back(uid);
+  return all;
+}
+
+uint32_t FolderClient::uid_of(uint32_t number) const {
+  for (const auto& [uid, message] : messages_) {
+    if (message.hint.number == number) return uid;
+  }
+  return 0;
+}
+
+std::vector<std::string> FolderClient::events() { return std::exchange(events_, {}); }
+
+std::vector<std::string> FolderClient::violations() {
+  for (const auto& [uid, message] : messages_) {
+    const auto bytes = fetch(uid);
+    if (!bytes) continue;
+    const auto [known, fresh] = history_.try_emplace({uidvalidity_, uid}, *bytes);
+    if (!fresh && known->second != *bytes) {
+      violations_.push_back("UID " + std::to_string(uid) + " shows other bytes than before");
+    }
+  }
+  return violations_;
+}
+
+}  // namespace mh::test

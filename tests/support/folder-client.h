@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+//
+// FolderClient: the smallest thing that uses a Folder as an IMAP server does.
+//
+// It keeps an index in memory - UIDs, flags, hints, FolderMemory - and brings it up to date by
+// sync(), in the order that folder.h prescribes. What a connected client would be told is collected
+// in events(). Every UID it ever saw is remembered with its bytes: a UID that comes to denote other
+// bytes, or that comes back, is reported as a violation.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "libmh/folder/folder.h"
+#include "libmh/folder/root.h"
+
+namespace mh::test {
+
+class FolderClient {
+ public:
+  struct Message {
+    MessageHint hint;
+    std::set<std::string> flags;  // "\\Seen", "\\Flagged", keywords
+    Nanoseconds undecided_since = 0;
+  };
+
+  FolderClient(Fs& fs, std::string mail_root, std::string folder);
+
+  // Opens the folder anew, as another process would; the index stays unless lose_index() is called.
+  void reopen();
+  void lose_index() { messages_.clear(), memory_ = {}, uidvalidity_ = 0, uidnext_ = 1; }
+  Status sync(bool thorough = false);
+  // Changes a flag; brought to the folder by the next sync.
+  void store(uint32_t uid, const std::string& flag, bool on);
+  // The visible bytes.
+  Result<std::string> fetch(uint32_t uid);
+  // Gives tags to all that can have one.
+  Status adopt_all();
+
+  Folder& folder() { return *folder_; }
+  const std::map<uint32_t, Message>& messages() const { return messages_; }
+  std::vector<uint32_t> uids() const;
+  uint32_t uid_of(uint32_t number) const;  // 0: none
+  uint32_t uidvalidity() const { return uidvalidity_; }
+  bool seen(uint32_t uid) const { return messages_.at(uid).flags.contains("\\Seen"); }
+  bool flagged(uint32_t uid, const std::string& flag) const {
+    return messages_.at(uid).flags.contains(flag);
+  }
+  // Since the last call: "EXISTS 3", "EXPUNGE 2", "FLAGS 1 \\Seen …", "VALIDITY".
+  std::vector<std::string> events();
+  const std::vector<std::string>& warnings() const { return warnings_; }
+  // What must never happen; see above. Checks all messages by fetching them.
+  std::vector<std::string> violations();
+  // More than one line of the same kind would be wrong; kept for the tests that count.
+  FolderSettings settings;
+
+ private:
+  Status try_sync(bool thorough, bool* again);
+  void take_records(const FilesOutcome& files);
+  FlagsInput flags_input(const FilesOutcome& files);
+  void apply(const FlagChange& change);
+
+  Fs& fs_;
+  std::string mail_root_;
+  std::string path_;
+  std::unique_ptr<Root> root_;
+  std::unique_ptr<Folder> folder_;
+  std::map<uint32_t, Message> messages_;
+  FolderMemory memory_;
+  uint32_t uidvalidity_ = 0;
+  uint32_t uidnext_ = 1;
+  std::vector<FlagChange> pending_;
+  std::map<uint32_t, uint32_t> old_numbers_;
+  std::vector<std::string> events_;
+  std::vector<std::string> warnings_;
+  std::map<std::pair<uint32_t, uint32_t>, std::string> history_;  // (validity, UID) -> bytes
+  std::set<std::pair<uint32_t, uint32_t>> expunged_;
+  std::vector<std::string> violations_;
+};
+
+}  // namespace mh::test
