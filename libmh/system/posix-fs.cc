@@ -72,6 +72,8 @@ Status done(int result, const char* call, int fd) {
 }
 
 Nanoseconds nanoseconds(const statx_timestamp& stamp) {
+  if (stamp.tv_sec >= kLastTime / kSecond) return kLastTime;
+  if (stamp.tv_sec < -kLastTime / kSecond) return -kLastTime;
   return stamp.tv_sec * kSecond + stamp.tv_nsec;
 }
 

@@ -200,6 +200,16 @@ TEST_F(PosixFsTest, StampsAreSetToTheNanosecondAndEachMayBeLeft) {
   EXPECT_EQ(fs_.fstat(fd.get())->mtime, -1'500'000'000);
 }
 
+// Once a sum overflowed: a file of the year 2446, the last that ext4 can say.
+TEST_F(PosixFsTest, TimesOfTheFarFutureAreSeenAsTheLastOne) {
+  const Fd fd = open("f");
+  const timespec late[2] = {{15'032'385'535, 0}, {15'032'385'535, 0}};
+  ASSERT_EQ(::futimens(fd.get(), late), 0);
+  struct stat plain {};
+  ASSERT_EQ(::fstat(fd.get(), &plain), 0);
+  EXPECT_EQ(fs_.fstat(fd.get())->mtime, std::min<Nanoseconds>(plain.st_mtim.tv_sec, kLastTime / kSecond) * kSecond);
+}
+
 TEST_F(PosixFsTest, ExtendedAttributesAreCopied) {
   const Fd from = open("a");
   const Fd to = open("b");
