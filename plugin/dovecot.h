@@ -49,8 +49,10 @@ extern "C" {
 #include <guid.h>
 #include <imap-utf7.h>
 #include <index-mail.h>
+#include <index-pop3-uidl.h>
 #include <index-storage.h>
 #include <ioloop.h>
+#include <istream-crlf.h>
 #include <istream.h>
 #include <mail-cache.h>
 #include <mail-copy.h>
@@ -61,6 +63,7 @@ extern "C" {
 #include <mailbox-recent-flags.h>
 #include <mailbox-watch.h>
 #include <module-dir.h>
+#include <ostream.h>
 #include <str.h>
 #include <unichar.h>
 }

@@ -26,7 +26,8 @@ class FreshView {
 // The index, locked for syncing. Rolled back unless committed.
 class IndexSync {
  public:
-  explicit IndexSync(struct mailbox* box) : box_(box) {}
+  explicit IndexSync(struct mailbox* box, unsigned int more_flags = 0)
+      : box_(box), more_flags_(more_flags) {}
   ~IndexSync() {
     if (ctx != nullptr) mail_index_sync_rollback(&ctx);
     if (begun_) index_storage_expunging_deinit(box_);
@@ -36,7 +37,7 @@ class IndexSync {
 
   bool begin() {
     const auto flags = static_cast<enum mail_index_sync_flags>(
-        index_storage_get_sync_flags(box_) | MAIL_INDEX_SYNC_FLAG_AVOID_FLAG_UPDATES);
+        index_storage_get_sync_flags(box_) | MAIL_INDEX_SYNC_FLAG_AVOID_FLAG_UPDATES | more_flags_);
     begun_ = index_storage_expunged_sync_begin(box_, &ctx, &view, &trans, flags) > 0;
     if (!begun_) ctx = nullptr;
     return begun_;
@@ -55,6 +56,7 @@ class IndexSync {
 
  private:
   struct mailbox* box_;
+  unsigned int more_flags_;
   bool begun_ = false;
 };
 

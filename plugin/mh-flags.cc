@@ -8,14 +8,7 @@
 namespace mh {
 namespace {
 
-constexpr struct {
-  SystemFlag flag;
-  std::string_view name;
-} kFlags[] = {{kAnswered, "\\Answered"},
-              {kFlagged, "\\Flagged"},
-              {kDeleted, "\\Deleted"},
-              {kSeen, "\\Seen"},
-              {kDraft, "\\Draft"}};
+constexpr SystemFlag kFlags[] = {kAnswered, kFlagged, kDeleted, kSeen, kDraft};
 static_assert(int{kAnswered} == int{MAIL_ANSWERED} && int{kFlagged} == int{MAIL_FLAGGED} &&
               int{kDeleted} == int{MAIL_DELETED} && int{kSeen} == int{MAIL_SEEN} &&
               int{kDraft} == int{MAIL_DRAFT});
@@ -78,8 +71,8 @@ PendingChanges read_pending(struct mailbox* box, struct mail_index_sync_ctx* syn
     switch (record.type) {
       case MAIL_INDEX_SYNC_TYPE_FLAGS:
         for (size_t i = 0; i < std::size(kFlags); ++i) {
-          if ((record.add_flags & kFlags[i].flag) != 0) flags[i].add.push_back(uids);
-          if ((record.remove_flags & kFlags[i].flag) != 0) flags[i].remove.push_back(uids);
+          if ((record.add_flags & kFlags[i]) != 0) flags[i].add.push_back(uids);
+          if ((record.remove_flags & kFlags[i]) != 0) flags[i].remove.push_back(uids);
         }
         break;
       case MAIL_INDEX_SYNC_TYPE_KEYWORD_ADD:
@@ -95,7 +88,7 @@ PendingChanges read_pending(struct mailbox* box, struct mail_index_sync_ctx* syn
   }
   PendingChanges pending;
   for (size_t i = 0; i < std::size(kFlags); ++i) {
-    append_change(kFlags[i].flag, nullptr, std::move(flags[i]), &pending.flags);
+    append_change(kFlags[i], nullptr, std::move(flags[i]), &pending.flags);
   }
   for (auto& [index, ranges] : keywords) {
     append_change(kNoFlag, keyword_name(box, index), std::move(ranges), &pending.flags);
@@ -155,42 +148,45 @@ void update_flags(struct mailbox* box, struct mail_index_transaction* trans,
   mail_index_view_close(&view);
 }
 
-std::string flags_text(struct mailbox* box, struct mail_index_view* view, uint32_t uid) {
-  uint32_t seq;
-  if (!mail_index_lookup_seq(view, uid, &seq)) return {};
-  const DataStackFrame frame;
+static std::string text_of(struct mailbox* box, unsigned int flags, const unsigned int* keywords,
+                           unsigned int count) {
   std::string text;
   const auto append = [&text](std::string_view name) {
     if (!text.empty()) text += ' ';
     text += name;
   };
-  const struct mail_index_record* record = mail_index_lookup(view, seq);
-  for (const auto& [flag, name] : kFlags) {
-    if ((record->flags & flag) != 0) append(name);
+  for (const SystemFlag flag : kFlags) {
+    if ((flags & flag) != 0) append(name_of(flag));
   }
+  for (unsigned int i = 0; i < count; ++i) append(keyword_name(box, keywords[i]));
+  return text;
+}
+
+std::string flags_text(struct mailbox* box, struct mail_index_view* view, uint32_t uid) {
+  uint32_t seq;
+  if (!mail_index_lookup_seq(view, uid, &seq)) return {};
+  const DataStackFrame frame;
   ARRAY_TYPE(keyword_indexes) indexes;
   t_array_init(&indexes, 32);
   mail_index_lookup_keywords(view, seq, &indexes);
   unsigned int count;
-  const unsigned int* keyword = array_get(&indexes, &count);
-  for (unsigned int i = 0; i < count; ++i) append(keyword_name(box, keyword[i]));
-  return text;
+  const unsigned int* keywords = array_get(&indexes, &count);
+  return text_of(box, mail_index_lookup(view, seq)->flags, keywords, count);
+}
+
+std::string flags_text(struct mailbox* box, enum mail_flags flags,
+                       const struct mail_keywords* keywords) {
+  return keywords == nullptr ? text_of(box, flags, nullptr, 0)
+                             : text_of(box, flags, keywords->idx, keywords->count);
 }
 
 void add_from_text(std::string_view text, uint32_t uid, std::vector<FlagChange>* changes) {
-  while (!text.empty()) {
-    const size_t end = std::min(text.find(' '), text.size());
-    const std::string_view name = text.substr(0, end);
-    text.remove_prefix(std::min(end + 1, text.size()));
-    if (name.empty()) continue;
-    FlagChange change;
-    for (const auto& [flag, its_name] : kFlags) {
-      if (its_name == name) change.flag = flag;
-    }
-    if (change.flag == kNoFlag) change.keyword = name;
+  for_each_flag(text, [&](SystemFlag flag, std::string_view name) {
+    FlagChange& change = changes->emplace_back();
+    change.flag = flag;
+    if (flag == kNoFlag) change.keyword = name;
     change.add.add(uid);
-    changes->push_back(std::move(change));
-  }
+  });
 }
 
 }  // namespace mh

@@ -30,6 +30,8 @@ void update_flags(struct mailbox* box, struct mail_index_transaction* trans,
 
 // "\Seen $Forwarded": the flags of one message as text, and such a text as changes that add them.
 std::string flags_text(struct mailbox* box, struct mail_index_view* view, uint32_t uid);
+std::string flags_text(struct mailbox* box, enum mail_flags flags,
+                       const struct mail_keywords* keywords);
 void add_from_text(std::string_view text, uint32_t uid, std::vector<FlagChange>* changes);
 
 }  // namespace mh

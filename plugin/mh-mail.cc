@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include "plugin/mh-mail.h"
 
+#include <fcntl.h>
+
 #include "plugin/guard.h"
 #include "plugin/mh-mailbox.h"
-#include "plugin/mh-refuse.h"
+#include "plugin/mh-save.h"
 
 namespace mh {
 namespace {
@@ -45,12 +47,25 @@ Result<Record> record_of(struct mail* mail) {
   return folder_of(mail).record(mail->uid);
 }
 
+// A message that is being saved has no number yet.
+Result<OpenMessage> open_file(struct mail* mail) {
+  const NewMessage* saving = saving_message(mail);
+  if (saving == nullptr) return folder_of(mail).open_message(mail->uid, hint_for(mail));
+  OpenMessage opened;
+  opened.fd = Fd(fcntl(saving->file.get(), F_DUPFD_CLOEXEC, 0));
+  if (!opened.fd) return fail(ErrorKind::kIo, "no file descriptor is left");
+  MH_TRY_SET(opened.stat, Fs::posix().fstat(opened.fd.get()));
+  opened.prefix = saving->text_at;
+  opened.size = opened.stat.size - saving->text_at;
+  return opened;
+}
+
 // The whole file, then the message within it.
 int open_stream(struct mail* mail) {
   struct index_mail_data* data = &index_mail_of(mail)->data;
   if (!mail_stream_access_start(mail)) return -1;
   ++mail->transaction->stats.open_lookup_count;
-  auto opened = folder_of(mail).open_message(mail->uid, hint_for(mail));
+  auto opened = open_file(mail);
   if (!opened) return failed(mail, opened.error());
 
   int fd = opened->fd.release();
@@ -124,6 +139,10 @@ int mh_mail_get_physical_size(struct mail* mail, uoff_t* size_r) noexcept {
       return 0;
     }
     if (!mail_metadata_access_start(mail)) return -1;
+    if (const NewMessage* saving = saving_message(mail)) {
+      *size_r = imail->data.physical_size = saving->record.visible_size();
+      return 0;
+    }
     const auto record = record_of(mail);
     if (!record) return failed(mail, record.error());
     if (record->has(Record::kUnreadable)) {
@@ -158,6 +177,26 @@ int get_guid(struct mail* mail, const char** value_r) {
   return 0;
 }
 
+// What another server had told POP3 clients; known only for messages that were brought here with it.
+int get_uidl(struct mail* mail, const char** value_r) {
+  *value_r = "";
+  if (!index_pop3_uidl_can_exist(mail)) return 0;
+  const auto known = folder_of(mail).pop3_identity(mail->uid);
+  if (!known) return failed(mail, known.error());
+  index_pop3_uidl_update_exists(mail, !known->uidl.empty());
+  *value_r = p_strdup(index_mail_of(mail)->mail.data_pool, known->uidl.c_str());
+  return 0;
+}
+
+int get_pop3_order(struct mail* mail, const char** value_r) {
+  const auto known = folder_of(mail).pop3_identity(mail->uid);
+  if (!known) return failed(mail, known.error());
+  *value_r = known->order == 0
+                 ? ""
+                 : p_strdup_printf(index_mail_of(mail)->mail.data_pool, "%u", known->order);
+  return 0;
+}
+
 int mh_mail_get_special(struct mail* mail, enum mail_fetch_field field,
                         const char** value_r) noexcept {
   return guard(mail->box, [&] {
@@ -170,9 +209,9 @@ int mh_mail_get_special(struct mail* mail, enum mail_fetch_field field,
             pool, "%u.%u", mail_index_get_header(mail->transaction->view)->uid_validity, mail->uid);
         return 0;
       case MAIL_FETCH_UIDL_BACKEND:
+        return get_uidl(mail, value_r);
       case MAIL_FETCH_POP3_ORDER:
-        *value_r = "";
-        return 0;
+        return get_pop3_order(mail, value_r);
       case MAIL_FETCH_REFCOUNT_ID: {
         const auto record = record_of(mail);
         if (!record) return failed(mail, record.error());
@@ -224,7 +263,7 @@ struct mail_vfuncs make_vfuncs() {
   v.update_modseq = index_mail_update_modseq;
   v.update_pvt_modseq = index_mail_update_pvt_modseq;
   v.update_pop3_uidl = nullptr;
-  v.expunge = mh_mail_expunge;
+  v.expunge = index_mail_expunge;
   v.set_cache_corrupted = index_mail_set_cache_corrupted;
   v.istream_opened = index_mail_opened;
   return v;

@@ -7,6 +7,7 @@
 #include "plugin/guard.h"
 #include "plugin/mh-mail.h"
 #include "plugin/mh-refuse.h"
+#include "plugin/mh-save.h"
 #include "plugin/mh-status.h"
 #include "plugin/mh-storage.h"
 #include "plugin/mh-sync.h"
@@ -213,6 +214,7 @@ struct mailbox_vfuncs make_vfuncs() {
   v.sync_deinit = index_mailbox_sync_deinit;
   v.notify_changes = mh_notify_changes;
   v.transaction_begin = index_transaction_begin;
+  v.transaction_commit = index_transaction_commit;
   v.transaction_rollback = index_transaction_rollback;
   v.mail_alloc = index_mail_alloc;
   v.search_init = index_storage_search_init;
@@ -222,6 +224,7 @@ struct mailbox_vfuncs make_vfuncs() {
   v.search_next_match_mail = index_storage_search_next_match_mail;
   v.is_inconsistent = index_storage_is_inconsistent;
   fill_refused(&v);
+  fill_saving(&v);
   return v;
 }
 

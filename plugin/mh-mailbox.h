@@ -20,7 +20,6 @@ struct MailboxState {
   bool compare_all = false;       // the index was repaired: believe nothing of it
   bool synced = false;            // since it was opened
   bool nothing_to_adopt = false;  // as the last batch found
-  bool warned_expunge = false;
   bool warned_sequences = false;
   std::optional<bool> writable;  // whether the sequences file can be written
   struct timeout* idle_work =

@@ -14,6 +14,4 @@ namespace mh {
 void fill_refused(struct mailbox_vfuncs* v);
 
 // For struct mail_vfuncs.expunge: makes the commit of its transaction fail.
-void mh_mail_expunge(struct mail* mail) noexcept;
-
 }  // namespace mh

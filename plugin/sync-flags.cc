@@ -23,6 +23,7 @@ void add_flags_of_files(const FilesOutcome& files, bool refile_flags,
   for (const Added& added : files.added) {
     if (refile_flags) add_from_text(added.tombstone_flags, added.uid, changes);
   }
+  for (const PendingSave& save : files.saved) add_from_text(save.flags, save.uid, changes);
   for (const Annotation& annotation : files.annotated) {
     if (annotation.replied) add_from_text("\\Answered", annotation.uid, changes);
     if (annotation.forwarded) add_from_text("$Forwarded", annotation.uid, changes);
@@ -75,15 +76,10 @@ void FlagSync::merge(const IndexSync& index, std::span<const Record> records) {
 }
 
 FlagsInput FlagSync::input_of(const IndexSync& index, std::span<const Record> records) {
-  MailboxState& state = mailbox_state(box_);
   PendingChanges pending = read_pending(box_, index.ctx);
-  if (!pending.expunges.empty() && !std::exchange(state.warned_expunge, true)) {
-    e_warning(box_->event,
-              "mh: the index asks to remove messages (UIDs %s), which this version does not do: "
-              "they stay",
-              pending.expunges.print_uids().c_str());
-  }
   FlagsInput input;
+  input.expunge = std::move(pending.expunges);
+  input.flags_of = [this, &index](uint32_t uid) { return flags_text(box_, index.view, uid); };
   input.pending = std::move(pending.flags);
   input.pending.insert(input.pending.end(), ours_.begin(), ours_.end());
   input.base = flags_of_view(box_, index.view);

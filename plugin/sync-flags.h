@@ -24,6 +24,8 @@ class FlagSync {
   bool merged() const { return merged_; }
   // The folder moved: sync again at once.
   bool moved() const { return outcome_.moved; }
+  // What the client asked to remove, and was.
+  const NumberSet& expunged() const { return outcome_.expunged; }
 
   // After all messages of the folder were appended.
   void apply(const IndexSync& index, std::span<const Record> records);

@@ -33,10 +33,14 @@ class Sync {
 
   // 0 or -1, with the error set.
   int run();
+  // The same under the folder lock, which the caller holds.
+  int run_locked();
 
  private:
   int look_for_changes(bool* changed);
   int pass(bool* again);
+  int locked_pass(bool* again);
+  bool index_is_current();
   int prepare_index();
   LogIdentity log_identity(struct mail_index_view* view) const;
   bool may_be_older(struct mail_index_view* view) const;
@@ -49,6 +53,7 @@ class Sync {
   void follow_files(const IndexSync& index, std::span<const Record> records,
                     const std::optional<NumberSet>& changed, bool merged);
   void follow(const IndexSync& index, const Record& record, bool merged);
+  void expunge(const IndexSync& index, const NumberSet& uids);
   void finish_uids(const IndexSync& index);
   void mark_recent(const IndexSync& index);
 
@@ -65,6 +70,30 @@ class Sync {
   bool repaired_ = false;
   std::vector<FlagChange> carried_over_;  // pending changes of an index that had to be reset
 };
+
+int Sync::run_locked() {
+  for (int i = 0; i < kMaxPasses; ++i) {
+    bool again = false;
+    if (i == 0 && !state_.compare_all) {
+      if (look_for_changes(&again) < 0) return -1;
+      if (!again && index_is_current()) return 0;
+    }
+    if (const Status seen = folder_.look(); !seen) {
+      return set_error(box_, seen.error(), "listing the folder");
+    }
+    if (locked_pass(&again) < 0) return -1;
+    if (!again) return 0;
+  }
+  return 0;
+}
+
+// Whether the journal holds nothing that the index does not have.
+bool Sync::index_is_current() {
+  const FreshView view(box_->index);
+  if (view.header().uid_validity != folder_.uidvalidity()) return false;
+  const auto changed = folder_.changed_since(memory_->generation, memory_->journal_offset);
+  return changed && changed->empty() && !folder_.has_unfinished_saves();
+}
 
 int Sync::run() {
   for (int i = 0; i < kMaxPasses; ++i) {
@@ -109,6 +138,11 @@ int Sync::pass(bool* again) {
     return set_error(box_, locked.error(), "locking the folder");
   }
   const FolderUnlock unlock(folder_);
+  return locked_pass(again);
+}
+
+int Sync::locked_pass(bool* again) {
+  *again = false;
   mail_index_refresh(box_->index);
   {
     const FreshView view(box_->index);
@@ -215,7 +249,7 @@ bool Sync::fits_index(const IndexSync& index, std::span<const Record> records,
 }
 
 int Sync::write_index(bool* again) {
-  const auto records = folder_.records();
+  auto records = folder_.records();
   if (!records) return set_error(box_, records.error(), "reading the records of the folder");
   std::optional<NumberSet> changed;
   if (memory_) changed = folder_.changed_since(memory_->generation, memory_->journal_offset);
@@ -229,13 +263,18 @@ int Sync::write_index(bool* again) {
       FlagSync flags(box_, files_, memory_, std::exchange(carried_over_, {}));
       flags.merge(index, *records);
       *again = flags.moved();
+      // Messages were removed.
+      records = folder_.records();
+      if (!records) return set_error(box_, records.error(), "reading the records of the folder");
       follow_files(index, *records, changed, flags.merged());
+      expunge(index, flags.expunged());
       finish_uids(index);
       flags.apply(index, *records);
       mark_recent(index);
       remember(index, flags);
       if (!index.commit()) return -1;
       flags.finish();
+      if (flags.merged() && !files_.saved.empty()) (void)folder_.saves_finished();
       return 0;
     }
   }
@@ -292,6 +331,22 @@ void Sync::follow_files(const IndexSync& index, std::span<const Record> records,
   });
 }
 
+// What a client has asked to remove, and what was.
+void Sync::expunge(const IndexSync& index, const NumberSet& uids) {
+  if (uids.empty()) return;
+  box_->tmp_sync_view = index.view;
+  uids.for_each([&](uint32_t uid) {
+    uint32_t seq;
+    if (!mail_index_lookup_seq(index.view, uid, &seq)) return;
+    if (!mail_index_transaction_is_expunged(index.trans, seq)) {
+      mail_index_expunge(index.trans, seq);
+    }
+    mailbox_sync_notify(box_, uid, MAILBOX_SYNC_TYPE_EXPUNGE);
+  });
+  mailbox_sync_notify(box_, 0, static_cast<enum mailbox_sync_type>(0));
+  box_->tmp_sync_view = nullptr;
+}
+
 // UIDNEXT never shrinks, not even when the last messages went together with the index.
 void Sync::finish_uids(const IndexSync& index) {
   if (index.header().uid_validity == 0) {
@@ -343,5 +398,7 @@ void Sync::finish() {
 }  // namespace
 
 int run_sync_passes(struct mailbox* box, bool thorough) { return Sync(box, thorough).run(); }
+
+int run_locked_sync(struct mailbox* box) { return Sync(box, false).run_locked(); }
 
 }  // namespace mh

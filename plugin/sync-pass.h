@@ -12,4 +12,7 @@ namespace mh {
 // `thorough` reads every message again. 0 or -1, with the error set.
 int run_sync_passes(struct mailbox* box, bool thorough);
 
+// The same under the folder lock, which the caller holds; next to nothing when nothing changed.
+int run_locked_sync(struct mailbox* box);
+
 }  // namespace mh

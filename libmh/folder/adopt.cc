@@ -7,6 +7,7 @@
 #include <string_view>
 #include <vector>
 
+#include "libmh/folder/scan.h"
 #include "libmh/format/fingerprint.h"
 #include "libmh/format/visible-part.h"
 #include "libmh/system/filename.h"
@@ -98,6 +99,7 @@ Status write_copy(Fs& fs, const AdoptPlace& place, int file, TaggedCopy* copy) {
   record.hash = hash;
   record.set(Record::kHashKnown, true);
   record.set(Record::kTagged, true);
+  record.set(Record::kTagFlushed, place.flush);
   record.prefix = static_cast<uint32_t>(visible_at);
   record.file.size = visible_at + size;
   const std::optional<Tag> tag = tag_of(record, place.uidvalidity);
@@ -194,11 +196,7 @@ Status put_back(Fs& fs, const AdoptPlace& place, const std::string& name, const 
       return fs.unlink(place.workshop, name.c_str());
     }
   }
-  uint32_t highest = 0;
-  MH_TRY(fs.list(place.folder, [&](const DirEntry& entry) {
-    highest = std::max(highest, message_number(entry.name).value_or(0));
-    return true;
-  }));
+  MH_TRY_SET(const uint32_t highest, highest_number(fs, place.folder));
   MH_TRY(fs.link(place.workshop, name.c_str(), place.folder, name_of(highest + 1).c_str()));
   return fs.unlink(place.workshop, name.c_str());
 }

@@ -313,7 +313,7 @@ FlagMergeOutput Merge::run() {
     merge_plane(plane, target);
   }
   out_.undecided = std::move(undecided_);
-  out_.memory = {true, next_.hash_without_cur(), unseen_hash(*in_.map, next_), next_.cur()};
+  out_.memory = memory_of(*in_.map, next_);
   if (out_.memory.hash != hash) out_.to_file = std::move(next_);
   return std::move(out_);
 }
@@ -321,5 +321,9 @@ FlagMergeOutput Merge::run() {
 }  // namespace
 
 FlagMergeOutput merge_flags(const FlagMergeInput& input) { return Merge(input).run(); }
+
+SequencesMemory memory_of(const FlagMap& map, const Sequences& file) {
+  return {true, file.hash_without_cur(), unseen_hash(map, file), file.cur()};
+}
 
 }  // namespace mh

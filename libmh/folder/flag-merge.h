@@ -79,4 +79,7 @@ struct FlagMergeOutput {
 
 FlagMergeOutput merge_flags(const FlagMergeInput& input);
 
+// What to remember of a file that says this.
+SequencesMemory memory_of(const FlagMap& map, const Sequences& file);
+
 }  // namespace mh

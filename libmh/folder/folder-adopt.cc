@@ -28,21 +28,8 @@ Result<AdoptPlace> Folder::Impl::adopt_place() {
   place.uidvalidity = state().header.uidvalidity;
   place.key = location.root->key();
   place.flush = settings.flush;
-  MH_TRY_SET(const FileStat folder_stat, fs.fstat(dir.get()));
-  MH_TRY_SET(const FileStat state_stat, fs.fstat(state_dir.get()));
-  place.workshop_is_folder = folder_stat.device != state_stat.device;
-  if (place.workshop_is_folder) {
-    place.workshop = dir.get();
-    return place;
-  }
-  if (!workshop) {
-    const Status made =
-        fs.mkdir(state_dir.get(), kTemporaryDir.data(), location.directory_mode);
-    if (!made && made.error().kind() != ErrorKind::kExists) return pass_on(made);
-    MH_TRY_SET(workshop, fs.open(state_dir.get(), kTemporaryDir.data(), O_RDONLY | O_DIRECTORY));
-    if (made) MH_TRY(set_rights(fs, workshop.get(), location.directory_mode, location.gid));
-  }
-  place.workshop = workshop.get();
+  MH_TRY_SET(place.workshop, open_workshop());
+  place.workshop_is_folder = place.workshop == place.folder;
   return place;
 }
 

@@ -151,6 +151,7 @@ std::vector<Tombstone> Folder::Impl::tombstones_of(const std::vector<uint32_t>& 
     tombstone.uid = uid;
     tombstone.dropped_at = fs.now() / kSecond;
     if (const Record* record = find(uid)) {
+      tombstone.number = record->number;
       tombstone.guid = record->guid;
       tombstone.file = record->file;
       tombstone.internal_date = record->internal_date;
@@ -160,6 +161,20 @@ std::vector<Tombstone> Folder::Impl::tombstones_of(const std::vector<uint32_t>& 
     tombstones.push_back(std::move(tombstone));
   }
   return tombstones;
+}
+
+// After a pack the numbers that messages had do not matter any more.
+void Folder::Impl::free_numbers(const Plan& plan) {
+  if (plan.renumbered.empty() || !journal || !writable()) return;
+  uint32_t before = 0;
+  for (const Record& record : records) before = std::max(before, record.number);
+  if (listing->highest() >= before) return;
+  for (const auto& [uid, tombstone] : state().tombstones) {
+    if (tombstone.number == 0 || tombstone.dropped_at + kNumberRest < fs.now() / kSecond) continue;
+    Tombstone freed = tombstone;
+    freed.number = 0;
+    journal->add_tombstone(freed);
+  }
 }
 
 // Gives UIDs to what is new.
@@ -225,17 +240,21 @@ Result<bool> Folder::Impl::commit_files(const std::vector<Record>& changed,
 
 Result<FilesOutcome> Folder::sync_files(bool thorough, const FlagsOf& flags_of) {
   Impl& in = *impl_;
+  FilesOutcome outcome;
+  MH_TRY(in.sweep_outgoing());
   MH_TRY(in.list_again(thorough));
+  MH_TRY_SET(const bool undone, in.settle_saves(&outcome));
+  if (undone) MH_TRY(in.list_again(true));
   MH_TRY_SET(Plan plan, in.plan(thorough));
   if (plan.relist) {
     in.listing.reset();
     MH_TRY(in.list_again(true));
     MH_TRY_SET(plan, in.plan(thorough));
   }
-  FilesOutcome outcome;
   std::vector<Record> changed = std::move(plan.changed);
   in.take_over_verified(&changed);
   in.mind_lost_tags(plan, &changed);
+  in.free_numbers(plan);
   in.give_uids(plan, &changed, &outcome);
   const std::vector<Tombstone> dropped = in.tombstones_of(plan.dropped, flags_of);
   MH_TRY_SET(outcome.deferred, in.commit_files(changed, dropped, outcome.added.size()));

@@ -106,6 +106,7 @@ void Folder::Impl::remember_directory(bool merged) {
   now.directory = {};
   if (!merged || !listing || !listing->whole) return;
   now.directory = listing->directory;
+  now.highest = listing->highest();
   if (!listing->settled()) {
     recheck(std::max(listing->directory.mtime, listing->directory.ctime) + kSettle + 1);
   }
@@ -148,12 +149,15 @@ Status Folder::Impl::write_sequences(SequencesFile::Hold& hold, const std::strin
 // Under nmh's lock. Merged again when a writer that knows no lock came between.
 Result<FlagMergeOutput> Folder::Impl::merge_and_write(SequencesFile::Hold& hold,
                                                       const FolderMemory& memory,
-                                                      const FlagsInput& input) {
+                                                      const FlagsInput& input,
+                                                      const NumberSet& removed) {
   MH_TRY_SET(SequencesText file, hold.read());
   const std::string text = repaired(file.text);
   MH_TRY_SET(FlagMergeOutput merged, merge(text, memory, input));
-  if (merged.to_file || text != file.text) {
-    const Sequences next = merged.to_file ? *merged.to_file : Sequences::parse(text);
+  if (merged.to_file || text != file.text || !removed.empty()) {
+    Sequences next = merged.to_file ? *merged.to_file : Sequences::parse(text);
+    next.remove_numbers(removed);
+    merged.memory = memory_of(settings.flags, next);
     MH_TRY(write_sequences(hold, file.text, next, &file));
     if (journal && journal->writable()) journal->add_pending_sequences("");
   }
@@ -189,41 +193,69 @@ void Folder::Impl::mind_sequences_error(const Error& error) {
        " can be read");
 }
 
+// One hold of nmh's lock: removals, then the merge. kBusy: merge again.
+Status Folder::Impl::sync_locked(SequencesFile::Hold& hold, const FolderMemory& memory,
+                                 const FlagsInput& input, Removed* removed,
+                                 FlagsOutcome* outcome) {
+  MH_TRY_SET(const bool holds, listing_holds());
+  if (!holds) {
+    outcome->moved = true;
+    return {};
+  }
+  NumberSet to_remove = input.expunge;
+  for (const uint32_t uid : removed->uids) to_remove.remove(uid);
+  if (!to_remove.empty()) {
+    const Status done = remove_messages(to_remove, input.flags_of, removed);
+    if (!done) warn("messages could not be removed: " + done.error().message());
+  }
+  MH_TRY_SET(FlagMergeOutput merged, merge_and_write(hold, memory, input, removed->numbers));
+  remember_directory(true);
+  outcome->busy = false;
+  outcome->to_index = std::move(merged.to_index);
+  outcome->undecided = std::move(merged.undecided);
+  return {};
+}
+
+Result<FlagsOutcome> Folder::Impl::sync_flags(const FolderMemory& memory, FlagsInput input,
+                                              Removed* removed) {
+  FlagsOutcome outcome;
+  outcome.busy = true;
+  for (int attempt = 0; attempt < kMostMerges; ++attempt) {
+    auto hold = sequences->acquire(settings.sequences_wait);
+    if (!hold) {
+      const ErrorKind kind = hold.error().kind();
+      if (kind == ErrorKind::kPermission || kind == ErrorKind::kReadOnly) {
+        auto read = sync_read_only(memory, std::move(input));
+        if (read) return read;
+        hold = pass_on(read);
+      }
+      mind_sequences_error(hold.error());
+      return outcome;
+    }
+    const Status done = sync_locked(*hold, memory, input, removed, &outcome);
+    if (done) {
+      if (outcome.moved) outcome.busy = false;
+      return outcome;
+    }
+    if (done.error().kind() != ErrorKind::kBusy) {
+      warn(done.error().message() + ": flags stay in the index until it can be written");
+      return outcome;
+    }
+  }
+  return outcome;
+}
+
 Result<FlagsOutcome> Folder::sync_flags(const FolderMemory& memory, FlagsInput input) {
   Impl& in = *impl_;
   in.now = memory;
   in.remember_directory(false);
-  FlagsOutcome outcome;
-  for (int attempt = 0; attempt < kMostMerges; ++attempt) {
-    auto hold = in.sequences->acquire(in.settings.sequences_wait);
-    if (!hold) {
-      const ErrorKind kind = hold.error().kind();
-      if (kind == ErrorKind::kPermission || kind == ErrorKind::kReadOnly) {
-        auto read = in.sync_read_only(memory, std::move(input));
-        if (read) return read;
-        hold = pass_on(read);
-      }
-      in.mind_sequences_error(hold.error());
-      break;
-    }
-    MH_TRY_SET(const bool holds, in.listing_holds());
-    if (!holds) {
-      outcome.moved = true;
-      return outcome;
-    }
-    auto merged = in.merge_and_write(*hold, memory, input);
-    if (merged) {
-      in.remember_directory(true);
-      outcome.to_index = std::move(merged->to_index);
-      outcome.undecided = std::move(merged->undecided);
-      return outcome;
-    }
-    if (merged.error().kind() != ErrorKind::kBusy) {
-      in.warn(merged.error().message() + ": flags stay in the index until it can be written");
-      break;
-    }
-  }
-  outcome.busy = true;
+  Impl::Removed removed;
+  auto outcome = in.sync_flags(memory, std::move(input), &removed);
+  // The files are gone, whatever became of the flags.
+  if (!removed.tombstones.empty()) MH_TRY(in.commit({}, removed.tombstones));
+  if (!outcome) return outcome;
+  for (const uint32_t uid : removed.uids) outcome->expunged.add(uid);
+  if (!outcome->busy && !outcome->moved && in.journal) in.now.journal_offset = in.journal->offset();
   return outcome;
 }
 

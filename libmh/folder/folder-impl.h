@@ -16,6 +16,9 @@
 
 namespace mh {
 
+// Numbers of messages that vanished this recently (seconds) are not given again: exmh holds numbers.
+inline constexpr int64_t kNumberRest = 600;
+
 struct Folder::Impl {
   Impl(Fs& the_fs, FolderSettings the_settings)
       : fs(the_fs), settings(std::move(the_settings)) {}
@@ -51,7 +54,8 @@ struct Folder::Impl {
   FolderMemory now;                           // what memory() returns
   std::optional<SequencesFile> sequences;
   Fd workshop;                  // tmp/ of the state
-  bool swept = false;           // this process has looked after the workshop
+  bool swept = false;           // this process has looked after the adoptions in it
+  bool swept_outgoing = false;  // and after interrupted removals
   bool tagging_failed = false;  // the file system cannot do it
   NumberSet not_now;            // UIDs that could not be tagged: busy, foreign
 
@@ -79,6 +83,7 @@ struct Folder::Impl {
   std::vector<Tombstone> tombstones_of(const std::vector<uint32_t>& dropped,
                                        const FlagsOf& flags_of);
   void give_uids(Plan& plan, std::vector<Record>* changed, FilesOutcome* outcome);
+  void free_numbers(const Plan& plan);
   void mind_lost_tags(const Plan& plan, std::vector<Record>* changed);
   Result<bool> commit_files(const std::vector<Record>& changed,
                             const std::vector<Tombstone>& dropped, size_t added);
@@ -94,6 +99,33 @@ struct Folder::Impl {
   Result<std::vector<Record>> exchange_batch(const AdoptPlace& place,
                                              std::vector<TaggedCopy>& copies);
 
+  // folder-remove.cc
+  struct Removed {
+    NumberSet numbers;
+    std::vector<uint32_t> uids;
+    std::vector<Tombstone> tombstones;
+  };
+  Result<int> open_workshop();
+  Status put_back(const std::string& name, uint32_t number);
+  Result<bool> remove_file(uint32_t number, const Record& record, bool backup);
+  Result<bool> is_file_of(int where, const std::string& name, const Record& record);
+  Status remove_messages(const NumberSet& uids, const FlagsOf& flags_of, Removed* removed);
+  Status sweep_outgoing();
+
+  // folder-save.cc
+  NewMessagePlace message_place();
+  Status retag(std::span<NewMessage> messages);
+  Status write_save_intents(std::span<NewMessage> messages);
+  bool unlockable(const SequencesFile::Hold& hold) const;
+  uint32_t first_number(uint32_t highest, bool unlockable) const;
+  Status link_messages(std::span<NewMessage> messages, uint32_t first);
+  Status mark_messages(SequencesFile::Hold& hold, std::span<const NewMessage> messages,
+                       FolderMemory* memory);
+  Result<FolderMemory> bring_in(std::span<NewMessage> messages, const FolderMemory& memory);
+  void undo_messages(std::span<const NewMessage> messages);
+  Status note_saved(std::span<const NewMessage> messages);
+  Result<bool> settle_saves(FilesOutcome* outcome);
+
   // folder-flags.cc
   Result<SequencesFile::Hold> sequences_lock();
   Result<bool> listing_holds();
@@ -107,7 +139,10 @@ struct Folder::Impl {
   Status write_sequences(SequencesFile::Hold& hold, const std::string& old_text,
                          const Sequences& next, SequencesText* file);
   Result<FlagMergeOutput> merge_and_write(SequencesFile::Hold& hold, const FolderMemory& memory,
-                                          const FlagsInput& input);
+                                          const FlagsInput& input, const NumberSet& removed);
+  Status sync_locked(SequencesFile::Hold& hold, const FolderMemory& memory,
+                     const FlagsInput& input, Removed* removed, FlagsOutcome* outcome);
+  Result<FlagsOutcome> sync_flags(const FolderMemory& memory, FlagsInput input, Removed* removed);
   void mind_sequences_error(const Error& error);
   Result<FlagsOutcome> sync_read_only(const FolderMemory& memory, FlagsInput input);
 };

@@ -131,6 +131,14 @@ Result<OpenMessage> Folder::open_message(uint32_t uid, const MessageHint& hint) 
   return tl::unexpected<Error>(gone(uid));
 }
 
+Result<Pop3Identity> Folder::pop3_identity(uint32_t uid) {
+  Impl& in = *impl_;
+  MH_TRY(in.load_state());
+  if (in.journal) MH_TRY(in.journal->refresh());
+  const auto found = in.state().pop3.find(uid);
+  return found != in.state().pop3.end() ? found->second : Pop3Identity();
+}
+
 Result<Record> Folder::record(uint32_t uid) {
   Impl& in = *impl_;
   MH_TRY(in.load_state());

@@ -322,17 +322,19 @@ Status Folder::maintain() {
   }
   const uint64_t few = std::max<uint64_t>(kFoldLines, in.records.size() / kFoldShare);
   if (unfolded < few && !std::exchange(in.fold_now, false)) return {};
+  // A file may forget what was never flushed, the journal then must not.
+  const auto leaves = [&](const Record& record) {
+    return record.has(Record::kTagged) &&
+           (record.has(Record::kTagFlushed) || !in.settings.flush);
+  };
   const uint64_t untagged = static_cast<uint64_t>(
-      std::count_if(in.records.begin(), in.records.end(),
-                    [](const Record& record) { return !record.has(Record::kTagged); }));
+      in.records.size() - static_cast<size_t>(std::count_if(in.records.begin(), in.records.end(), leaves)));
   if (facts.lines > kCompactShare * (untagged + facts.tombstones.size() + kFoldLines)) {
     MH_TRY(in.fs.fsync(in.dir.get()));  // the names of the tagged files
     JournalState kept = facts;
-    std::erase_if(kept.records, [](const auto& item) {
-      return item.second.has(Record::kTagged);
-    });
+    kept.records.clear();
     for (const Record& record : in.records) {
-      if (!record.has(Record::kTagged)) kept.records[record.uid] = record;
+      if (!leaves(record)) kept.records[record.uid] = record;
     }
     const int64_t now = in.fs.now() / kSecond;
     std::erase_if(kept.tombstones, [&](const auto& item) {

@@ -33,6 +33,7 @@
 #include <vector>
 
 #include "libmh/folder/flag-merge.h"
+#include "libmh/folder/new-message.h"
 #include "libmh/folder/reconcile.h"
 #include "libmh/folder/root.h"
 #include "libmh/folder/scan.h"
@@ -55,6 +56,8 @@ struct FolderSettings {
   NewMail new_mail = NewMail::kUnseen;
   bool flush = true;                             // false: mail_fsync=never
   bool drafts = false;                           // the draft folder: every message is a draft
+  mode_t message_mode = 0;                       // of new messages; 0: as the folder's, without x
+  bool backup = false;                           // a message removed stays as ",N", as after rmm
   std::function<void(const std::string&)> warn;  // one line for the admin
 };
 
@@ -70,6 +73,7 @@ struct FolderMemory {
   uint64_t generation = 0;      // the journal up to here is in the index
   uint64_t journal_offset = 0;
   Nanoseconds recheck_at = 0;   // 0: settled. Else sync at this time even if nothing seems changed
+  uint32_t highest = 0;         // number, with this directory
 };
 
 // What the caller keeps per message (index record extension): enough to open it without any lookup.
@@ -109,9 +113,13 @@ struct FilesOutcome {
   std::vector<Added> added;
   std::vector<uint32_t> dropped;
   std::vector<Annotation> annotated;
+  std::vector<PendingSave> saved;  // by a process that died before its index had them
   size_t waiting = 0;       // files that are still being written
   bool deferred = false;    // arrivals could not be journalled: they wait
 };
+
+// Tells the flags of a UID in the merge base.
+using FlagsOf = std::function<std::string(uint32_t uid)>;
 
 // The caller's side of the merge, by UID; see FlagMergeInput.
 struct FlagsInput {
@@ -119,6 +127,8 @@ struct FlagsInput {
   std::vector<FlagChange> pending;  // not in the file yet: from IMAP, tombstones, annotations
   NumberSet undecided;
   NumberSet expired;
+  NumberSet expunge;
+  FlagsOf flags_of;                 // for their tombstones
   // The number of the message at the last merge, 0 for an arrival, the predecessor's for an edited
   // message. Asked only for messages whose record has changed since.
   std::function<uint32_t(uint32_t uid)> old_number;
@@ -129,6 +139,7 @@ struct FlagsOutcome {
   bool moved = false;  // the folder changed since it was listed: likewise, and sync again at once
   std::vector<FlagChange> to_index;
   NumberSet undecided;
+  NumberSet expunged;  // of those that were to be
 };
 
 class Folder {
@@ -165,8 +176,7 @@ class Folder {
   // --- under the folder lock ---
 
   // `thorough` believes no recorded stamp and reads every message again (force-resync). `flags_of`
-  // tells the flags of a UID in the merge base, for its tombstone.
-  using FlagsOf = std::function<std::string(uint32_t uid)>;
+  // is for tombstones. What an interrupted transaction has begun to save is finished or undone.
   Result<FilesOutcome> sync_files(bool thorough, const FlagsOf& flags_of);
   // All that is alive, in UID order. Valid until the next sync_files, adopt or lock.
   Result<std::span<const Record>> records();
@@ -177,6 +187,15 @@ class Folder {
   FolderMemory memory() const;
   // HIGHESTMODSEQ has come to `modseq`: extends the floor durably when it is near.
   Status reserve_modseq(uint64_t modseq);
+  // After a sync: gives messages, finished and flushed, their numbers and flags. Their UIDs are set,
+  // ascending, none below uidnext(). All of them come into the folder or, on an error, none.
+  // kBusy names who holds nmh's lock. Returns `memory` with what is different now: as it was if
+  // somebody else changed the folder too. After a crash see PendingSave.
+  Result<FolderMemory> store_messages(std::span<NewMessage> messages, const FolderMemory& memory);
+  // Whether a process that died has begun to save messages.
+  bool has_unfinished_saves() const;
+  // The index has all that was saved (or FilesOutcome::saved): nothing is to be finished any more.
+  Status saves_finished();
   // Folds the journal into the store, and compacts it, when that is worth it or the last sync was
   // thorough.
   Status maintain();
@@ -189,6 +208,17 @@ class Folder {
   Result<OpenMessage> open_message(uint32_t uid, const MessageHint& hint);
   // The record of a message without loading all.
   Result<Record> record(uint32_t uid);
+
+  // What POP3 shows of a message, if it was brought here with that.
+  Result<Pop3Identity> pop3_identity(uint32_t uid);
+
+  // A new message: its text is to be written into its file, from text_at on.
+  Result<NewMessage> begin_message();
+  // See new-message.h. It is the `nth` of its transaction, from 0.
+  Status finish_message(NewMessage& message, uint32_t nth);
+  // Waits until it is on disk, if the settings want that.
+  Status flush_message(const NewMessage& message);
+  void drop_message(NewMessage& message);
 
   // Writes tags into up to `most` files that have none yet (see adopt.h); stops after `budget`.
   // Takes the locks itself, for moments. `more`: there are others that can be done now.

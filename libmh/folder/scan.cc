@@ -174,6 +174,15 @@ Result<Listing> Scanner::after(uint32_t highest) {
 
 Result<Listing> scan_folder(Fs& fs, int dir) { return Scanner(fs, dir).whole_folder(); }
 
+Result<uint32_t> highest_number(Fs& fs, int dir) {
+  uint32_t highest = 0;
+  MH_TRY(fs.list(dir, [&](const DirEntry& entry) {
+    highest = std::max(highest, message_number(entry.name).value_or(0));
+    return true;
+  }));
+  return highest;
+}
+
 Result<Listing> probe_after(Fs& fs, int dir, uint32_t highest) {
   return Scanner(fs, dir).after(highest);
 }

@@ -69,6 +69,9 @@ struct Listing {
 // them the error is returned.
 Result<Listing> scan_folder(Fs& fs, int dir);
 
+// The highest number of any message, 0 for none: names only.
+Result<uint32_t> highest_number(Fs& fs, int dir);
+
 // Only the numbers after `highest`, until a few in a row are missing: finds what was appended at
 // the cost of a few calls. whole is false.
 Result<Listing> probe_after(Fs& fs, int dir, uint32_t highest);

@@ -23,6 +23,11 @@ constexpr FlagName kFlagNames[] = {
     {"replied", kAnswered, true}, {"flagged", kFlagged, true}, {"deleted", kDeleted, true},
     {"Deleted", kDeleted, false}, {"draft", kDraft, true},     {"Draft", kDraft, false},
 };
+constexpr std::pair<SystemFlag, std::string_view> kSystemFlags[] = {{kAnswered, "\\Answered"},
+                                                                     {kFlagged, "\\Flagged"},
+                                                                     {kDeleted, "\\Deleted"},
+                                                                     {kSeen, "\\Seen"},
+                                                                     {kDraft, "\\Draft"}};
 constexpr std::string_view kCur = "cur";
 // Read as nothing at all.
 constexpr std::string_view kMeaningless[] = {kCur, "Recent", "Seen", "#"};
@@ -277,6 +282,28 @@ bool FlagMap::apply(Sequences& sequences, const FlagChange& change) const {
   if (adding.empty()) return false;
   sequences.set(adding).unite(change.add);
   return true;
+}
+
+std::string_view name_of(SystemFlag flag) {
+  for (const auto& [known, name] : kSystemFlags) {
+    if (known == flag) return name;
+  }
+  return {};
+}
+
+void for_each_flag(std::string_view text,
+                   const std::function<void(SystemFlag flag, std::string_view name)>& each) {
+  while (!text.empty()) {
+    const size_t end = std::min(text.find(' '), text.size());
+    const std::string_view name = text.substr(0, end);
+    text.remove_prefix(std::min(end + 1, text.size()));
+    if (name.empty()) continue;
+    SystemFlag flag = kNoFlag;
+    for (const auto& [known, its_name] : kSystemFlags) {
+      if (its_name == name) flag = known;
+    }
+    each(flag, name);
+  }
 }
 
 }  // namespace mh

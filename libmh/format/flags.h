@@ -23,6 +23,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <optional>
 #include <set>
@@ -57,6 +58,13 @@ struct FlagOptions {
   std::vector<std::string> hidden;
   std::vector<std::pair<std::string, std::string>> keyword_map;  // keyword, sequence
 };
+
+// "\\Answered" and so on; "" for kNoFlag.
+std::string_view name_of(SystemFlag flag);
+// Flags and keywords as text, separated by blanks: calls `each` with flag and name, kNoFlag for a
+// keyword.
+void for_each_flag(std::string_view text,
+                   const std::function<void(SystemFlag flag, std::string_view name)>& each);
 
 using KeywordSets = std::map<std::string, NumberSet, LessIgnoringCase>;
 

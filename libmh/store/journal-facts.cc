@@ -88,10 +88,12 @@ uint32_t apply_record(JournalLineReader& line, JournalState& state) {
   return record.uid;
 }
 
-// T <uid> <dropped at> <guid> <inode> <birth> <size> <mtime> <ctime> <internal date> <saved> <flags>
+// T <uid> <number> <dropped at> <guid> <inode> <birth> <size> <mtime> <ctime> <internal date> <saved>
+//   <flags>
 uint32_t apply_tombstone(JournalLineReader& line, JournalState& state) {
   Tombstone tombstone;
-  line.number(tombstone.uid).number(tombstone.dropped_at).bytes(tombstone.guid);
+  line.number(tombstone.uid).number(tombstone.number).number(tombstone.dropped_at);
+  line.bytes(tombstone.guid);
   read_file(line, tombstone.file);
   line.number(tombstone.internal_date).number(tombstone.saved).text(tombstone.flags);
   if (!line.end() || !is_possible_uid(tombstone.uid)) return 0;
@@ -99,6 +101,7 @@ uint32_t apply_tombstone(JournalLineReader& line, JournalState& state) {
   note_given(uid, state);
   state.records.erase(uid);
   state.alive.remove(uid);
+  state.pop3.erase(uid);
   state.tombstones.insert_or_assign(uid, std::move(tombstone));
   return uid;
 }
@@ -145,6 +148,32 @@ bool apply_option(JournalLineReader& line, JournalState& state) {
   } else {
     state.options.erase(option);
   }
+  return true;
+}
+
+// P <uid> <first> <count> <flags>
+bool apply_pending_save(JournalLineReader& line, JournalState& state) {
+  PendingSave save;
+  line.number(save.uid).number(save.first).number(save.count).text(save.flags);
+  if (!line.end() || !is_possible_uid(save.uid) || save.first == 0 || save.count == 0) return false;
+  state.pending_saves.insert_or_assign(save.uid, std::move(save));
+  return true;
+}
+
+// F
+bool apply_saves_finished(JournalLineReader& line, JournalState& state) {
+  if (!line.end()) return false;
+  state.pending_saves.clear();
+  return true;
+}
+
+// U <uid> <order> <uidl>
+bool apply_pop3(JournalLineReader& line, JournalState& state) {
+  uint32_t uid = 0;
+  Pop3Identity identity;
+  line.number(uid).number(identity.order).text(identity.uidl);
+  if (!line.end() || !is_possible_uid(uid)) return false;
+  if (state.alive.contains(uid)) state.pop3.insert_or_assign(uid, std::move(identity));
   return true;
 }
 
@@ -219,7 +248,8 @@ void print_record(std::string& out, const Record& record) {
 
 void print_tombstone(std::string& out, const Tombstone& tombstone) {
   JournalLineWriter line(out, 'T');
-  line.number(tombstone.uid).number(tombstone.dropped_at).bytes(tombstone.guid);
+  line.number(tombstone.uid).number(tombstone.number).number(tombstone.dropped_at);
+  line.bytes(tombstone.guid);
   write_file(line, tombstone.file);
   line.number(tombstone.internal_date).number(tombstone.saved).text(tombstone.flags).end();
 }
@@ -245,6 +275,17 @@ void print_option(std::string& out, std::string_view option, bool on) {
   JournalLineWriter(out, 'O').text(option).number(on ? 1U : 0U).end();
 }
 
+void print_pending_save(std::string& out, const PendingSave& save) {
+  JournalLineWriter line(out, 'P');
+  line.number(save.uid).number(save.first).number(save.count).text(save.flags).end();
+}
+
+void print_saves_finished(std::string& out) { JournalLineWriter(out, 'F').end(); }
+
+void print_pop3(std::string& out, uint32_t uid, const Pop3Identity& identity) {
+  JournalLineWriter(out, 'U').number(uid).number(identity.order).text(identity.uidl).end();
+}
+
 void print_facts(std::string& out, const JournalState& state) {
   print_uidnext_limit(out, state.uidnext_limit);
   JournalLineWriter(out, 'G').number(state.uidnext).end();
@@ -261,6 +302,8 @@ void print_facts(std::string& out, const JournalState& state) {
   for (const auto& [uid, tombstone] : state.tombstones) print_tombstone(out, tombstone);
   if (!state.pending_sequences.empty()) print_pending_sequences(out, state.pending_sequences);
   for (const std::string& text : state.pending_flags) print_pending_flags(out, text);
+  for (const auto& [uid, save] : state.pending_saves) print_pending_save(out, save);
+  for (const auto& [uid, identity] : state.pop3) print_pop3(out, uid, identity);
 }
 
 Applied apply_line(std::string_view text, JournalState& state) {
@@ -289,6 +332,12 @@ Applied apply_line(std::string_view text, JournalState& state) {
       return {apply_pending_flags(line, state)};
     case 'O':
       return {apply_option(line, state)};
+    case 'P':
+      return {apply_pending_save(line, state)};
+    case 'F':
+      return {apply_saves_finished(line, state)};
+    case 'U':
+      return {apply_pop3(line, state)};
     default:
       return {};
   }

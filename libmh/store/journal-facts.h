@@ -54,6 +54,9 @@ void print_alive(std::string& out, const NumberSet& uids);  // several lines whe
 void print_pending_sequences(std::string& out, std::string_view text);
 void print_pending_flags(std::string& out, std::string_view text);
 void print_option(std::string& out, std::string_view option, bool on);
+void print_pending_save(std::string& out, const PendingSave& save);
+void print_saves_finished(std::string& out);
+void print_pop3(std::string& out, uint32_t uid, const Pop3Identity& identity);
 // Everything but the header, in the shortest form.
 void print_facts(std::string& out, const JournalState& state);
 void print_seal(std::string& out, const Seal& seal);

@@ -320,6 +320,15 @@ void Journal::add_pending_sequences(std::string_view text) {
 }
 void Journal::add_pending_flags(std::string_view text) { print_pending_flags(pending_, text); }
 void Journal::add_option(std::string_view option, bool on) { print_option(pending_, option, on); }
+void Journal::add_pending_save(const PendingSave& save) {
+  impossible_ |= !is_possible_uid(save.uid) || save.first == 0 || save.count == 0;
+  print_pending_save(pending_, save);
+}
+void Journal::add_saves_finished() { print_saves_finished(pending_); }
+void Journal::add_pop3(uint32_t uid, const Pop3Identity& identity) {
+  impossible_ |= !is_possible_uid(uid);
+  print_pop3(pending_, uid, identity);
+}
 
 Status Journal::reserve_uids(uint32_t next, uint32_t count) {
   const uint64_t needed = uint64_t{next} + count;

@@ -18,6 +18,9 @@
 //   S  text about to be written to the sequences file (empty: it was written)
 //   Q  flag changes that could not be brought to the sequences file for over a minute
 //   O  an option of the folder, such as "notag"
+//   P  a message that is being saved (PendingSave); its I line stands before
+//   F  all saving that was begun is finished
+//   U  POP3 UIDL and order of a message
 //
 // The header says which file it was written into, and the seal, a small file beside the journal
 // ("journal.seal", one line), says up to where the journal was flushed and which ctime it had then.
@@ -96,6 +99,8 @@ struct JournalState {
   std::string pending_sequences;            // see S
   std::vector<std::string> pending_flags;   // see Q, oldest first; opaque here
   std::set<std::string> options;            // see O
+  std::map<uint32_t, PendingSave> pending_saves;  // see P
+  std::map<uint32_t, Pop3Identity> pop3;    // see U
   bool rolled_back = false;  // facts may be missing; UIDNEXT and floor have jumped already
   uint64_t lines = 0;
 };
@@ -141,6 +146,9 @@ class Journal {
   void add_pending_sequences(std::string_view text);
   void add_pending_flags(std::string_view text);  // "" clears all
   void add_option(std::string_view option, bool on);
+  void add_pending_save(const PendingSave& save);
+  void add_saves_finished();
+  void add_pop3(uint32_t uid, const Pop3Identity& identity);
   // Collects an N line, if one is needed for giving out `count` UIDs from `next` on. kInvalid when
   // so many are not left: the folder needs a new UIDVALIDITY.
   Status reserve_uids(uint32_t next, uint32_t count);

@@ -78,6 +78,7 @@ inline constexpr uint32_t kFirstHashSize = 2048;
 // returns (mv ,5 5; refile out and in). Its UID never returns.
 struct Tombstone {
   uint32_t uid = 0;
+  uint32_t number = 0;     // that it had; 0: the folder was renumbered since
   int64_t dropped_at = 0;  // seconds
   Guid guid{};
   FileIdentity file;
@@ -88,5 +89,24 @@ struct Tombstone {
   bool operator==(const Tombstone&) const = default;
 };
 inline constexpr int64_t kTombstoneSeconds = 30 * 24 * 3600;
+
+// A message that is being saved: written before its file gets a name in the folder, void once the
+// index has it. Messages of one transaction share `first`: all of them come into the folder or none.
+struct PendingSave {
+  uint32_t uid = 0;
+  uint32_t first = 0;  // the lowest UID of the transaction
+  uint32_t count = 0;  // messages of the transaction
+  std::string flags;   // space-separated IMAP flags and keywords
+
+  bool operator==(const PendingSave&) const = default;
+};
+
+// What POP3 shows of a message that was brought here from another server.
+struct Pop3Identity {
+  std::string uidl;    // "" for none
+  uint32_t order = 0;  // 0: none
+
+  bool operator==(const Pop3Identity&) const = default;
+};
 
 }  // namespace mh

@@ -403,6 +403,17 @@ class ImapClient:
         verb = "UID STORE" if uid else "STORE"
         return self.ok(f"{verb} {numbers} {change} ({flags})")
 
+    def append(self, name, *messages, flags="", date=""):
+        """APPEND, or MULTIAPPEND; the Answer. Messages are bytes, or (bytes, flags, date)."""
+        parts = [f"APPEND {quote(name)}"]
+        for message in messages:
+            text, its_flags, its_date = message if isinstance(message, tuple) \
+                else (message, flags, date)
+            before = f" ({its_flags})" if its_flags else ""
+            before += f' "{its_date}"' if its_date else ""
+            parts += [before + " ", Literal(text)]
+        return self.command(*parts)
+
     def status(self, name, items):
         """{item: int} of STATUS (strings stay as they are)."""
         data = self.ok(f"STATUS {quote(name)} ({items})").one("STATUS").data[1]

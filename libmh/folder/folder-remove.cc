@@ -1,0 +1,150 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+//
+// Folder, part seven: messages that a client has asked to remove.
+//
+// A number says what to remove only for a moment: a program that knows no lock may have put another
+// message there since the folder was listed. So the file is first renamed to a name of ours, where
+// nobody else looks; then it shows itself, and is removed only if it is the message that was meant.
+// If not it goes back under its number, or under a new one if that was taken meanwhile.
+//
+// What was asked for stands in Dovecot's index log until the index has it, so a process that dies
+// here has its removals done by the next sync. What it leaves in the workshop was perhaps not
+// looked at yet: it is put back, and then removed again if it was meant.
+#include <fcntl.h>
+#include <sodium.h>
+
+#include <algorithm>
+
+#include "libmh/folder/folder-impl.h"
+#include "libmh/folder/identity.h"
+#include "libmh/system/filename.h"
+
+namespace mh {
+namespace {
+
+uint64_t random_number() {
+  uint64_t number = 0;
+  randombytes_buf(&number, sizeof(number));
+  return number;
+}
+
+}  // namespace
+
+// tmp/ of the state, or the folder itself when that lies on another file system: there our names
+// begin with a dot.
+Result<int> Folder::Impl::open_workshop() {
+  if (workshop) return workshop.get();
+  MH_TRY_SET(const FileStat folder_stat, fs.fstat(dir.get()));
+  MH_TRY_SET(const FileStat state_stat, fs.fstat(state_dir.get()));
+  if (folder_stat.device != state_stat.device) return dir.get();
+  const Status made = fs.mkdir(state_dir.get(), kTemporaryDir.data(), location.directory_mode);
+  if (!made && made.error().kind() != ErrorKind::kExists) return pass_on(made);
+  MH_TRY_SET(workshop, fs.open(state_dir.get(), kTemporaryDir.data(), O_RDONLY | O_DIRECTORY));
+  if (made) MH_TRY(set_rights(fs, workshop.get(), location.directory_mode, location.gid));
+  return workshop.get();
+}
+
+// The file of this name in the workshop gets a number again.
+Status Folder::Impl::put_back(const std::string& name, uint32_t number) {
+  MH_TRY_SET(const int from, open_workshop());
+  Status done = fs.rename(from, name.c_str(), dir.get(), std::to_string(number).c_str(),
+                          RenameMode::kNoReplace);
+  while (!done && done.error().kind() == ErrorKind::kExists) {
+    MH_TRY_SET(const uint32_t highest, highest_number(fs, dir.get()));
+    done = fs.rename(from, name.c_str(), dir.get(), std::to_string(highest + 1).c_str(),
+                     RenameMode::kNoReplace);
+  }
+  return done;
+}
+
+// Removes the file under this number if it is this one; false when it is not. `backup`: as rmm does,
+// which leaves it under its number with a comma.
+Result<bool> Folder::Impl::remove_file(uint32_t number, const Record& record, bool backup) {
+  MH_TRY_SET(const int to, open_workshop());
+  const std::string plain = std::to_string(number);
+  const std::string name = outgoing_name(number, random_number());
+  const Status taken = fs.rename(dir.get(), plain.c_str(), to, name.c_str(),
+                                 RenameMode::kNoReplace);
+  if (!taken) {
+    if (taken.error().kind() == ErrorKind::kNotFound) return false;
+    return pass_on(taken);
+  }
+  MH_TRY_SET(const bool right, is_file_of(to, name, record));
+  if (!right) {
+    MH_TRY(put_back(name, number));
+    return false;
+  }
+  if (backup) {
+    const Status kept = fs.rename(to, name.c_str(), dir.get(), ("," + plain).c_str(),
+                                  RenameMode::kReplace);
+    if (!kept) {
+      MH_TRY(put_back(name, number));
+      return pass_on(kept);
+    }
+    return true;
+  }
+  MH_TRY(fs.unlink(to, name.c_str()));
+  return true;
+}
+
+// By identity; where that proves nothing, by content.
+Result<bool> Folder::Impl::is_file_of(int where, const std::string& name, const Record& record) {
+  OpenMessage file;
+  auto opened = fs.open(where, name.c_str(), O_RDONLY | O_NOFOLLOW | O_NONBLOCK);
+  const auto stat = fs.stat(where, name.c_str(), Follow::kNo);
+  if (!stat) return pass_on(stat);
+  const FileIdentity found = FileIdentity::of(*stat);
+  if (!record.file.same_content(found)) return false;
+  if (!weak_identity(record.file, found) || !opened) return true;
+  file.fd = std::move(*opened);
+  file.stat = *stat;
+  file.number = record.number;
+  return is_message(record, &file);
+}
+
+// Under nmh's lock, with a listing that holds. Those that are not what they were stay.
+Status Folder::Impl::remove_messages(const NumberSet& uids, const FlagsOf& flags_of,
+                                     Removed* removed) {
+  Status failed;
+  uids.for_each([&](uint32_t uid) {
+    const Record* record = failed ? find(uid) : nullptr;
+    if (record == nullptr) return;
+    const auto gone = remove_file(record->number, *record, settings.backup);
+    if (!gone) {
+      failed = pass_on(gone);
+    } else if (*gone) {
+      removed->numbers.add(record->number);
+      removed->uids.push_back(uid);
+    }
+  });
+  if (removed->uids.empty()) return failed;
+  removed->tombstones = tombstones_of(removed->uids, flags_of);
+  apply_to_records({}, removed->tombstones);
+  std::erase_if(listing->entries, [&](const Entry& entry) {
+    return removed->numbers.contains(entry.number);
+  });
+  // This was us: nothing else has to be looked for, but for what came in the same tick.
+  MH_TRY_SET(const FileStat stat, fs.fstat(dir.get()));
+  listing->directory = DirectoryStamp::of(stat);
+  listing->taken_at = fs.now();
+  return failed;
+}
+
+// What a process that died has left.
+Status Folder::Impl::sweep_outgoing() {
+  if (std::exchange(swept_outgoing, true) || !writable() || !state_dir) return {};
+  MH_TRY_SET(const int from, open_workshop());
+  std::vector<std::pair<std::string, uint32_t>> found;
+  MH_TRY(fs.list(from, [&](const DirEntry& entry) {
+    const auto ours = parse_our_name(entry.name);
+    if (ours && ours->outgoing) found.emplace_back(entry.name, ours->number);
+    return true;
+  }));
+  for (const auto& [name, number] : found) {
+    MH_TRY(put_back(name, number));
+    warn("put message " + std::to_string(number) + " back, whose removal was interrupted");
+  }
+  return remove_dead_messages(fs, from);
+}
+
+}  // namespace mh

@@ -1,0 +1,331 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+//
+// Folder, part six: messages that come in through us.
+//
+// Everything slow - text, length, hash, flush - is done before any lock is taken. Under the folder
+// lock, after a sync: the intents are journalled and flushed, so that no UID given here can be given
+// again; under nmh's lock the files get their numbers, and the sequences are written once for all of
+// them; the directory is flushed; the caller commits its index; the intents are void.
+//
+// A process that dies in between leaves intents in the journal. Whoever syncs next looks at each
+// transaction: when all its files are in the folder it is finished - the flags are in the intents -
+// else those that are there are taken away again, before anybody was told of them. For a transaction
+// of several messages the word that it is finished is flushed before it counts: else a message of
+// it that was removed later would, after a power loss, look like one that never came in, and the
+// others would be taken away. That a single message came in is not flushed: its file is there or not.
+#include <algorithm>
+
+#include "libmh/folder/folder-impl.h"
+#include "libmh/format/text.h"
+#include "libmh/system/filename.h"
+
+namespace mh {
+namespace {
+
+// After somebody had to make the sequences file, programs that found none may still be running.
+constexpr Nanoseconds kUnlockable = 60 * kSecond;
+// How many numbers in a row may be taken by things that are no messages.
+constexpr uint32_t kMostTaken = 100000;
+// A writer that knows no lock came between: how often the sequences are read anew.
+constexpr int kMostAttempts = 5;
+
+std::vector<FlagChange> changes_of(std::span<const NewMessage> messages) {
+  std::map<std::string, FlagChange, LessIgnoringCase> changes;
+  FlagChange& seen = changes["\\Seen"];
+  seen.flag = kSeen;
+  for (const NewMessage& message : messages) {
+    bool is_seen = false;
+    for_each_flag(message.flags, [&](SystemFlag flag, std::string_view name) {
+      if (flag == kSeen) {
+        is_seen = true;
+        return;
+      }
+      FlagChange& change = changes[std::string(name)];
+      change.flag = flag;
+      if (flag == kNoFlag) change.keyword = name;
+      change.add.add(message.record.number);
+    });
+    if (!is_seen) seen.remove.add(message.record.number);
+  }
+  std::vector<FlagChange> list;
+  for (auto& [name, change] : changes) list.push_back(std::move(change));
+  return list;
+}
+
+NumberSet numbers_of(std::span<const NewMessage> messages) {
+  NumberSet numbers;
+  for (const NewMessage& message : messages) numbers.add(message.record.number);
+  return numbers;
+}
+
+}  // namespace
+
+NewMessagePlace Folder::Impl::message_place() {
+  NewMessagePlace place;
+  place.folder = dir.get();
+  const auto where = open_workshop();
+  place.workshop = where ? *where : dir.get();
+  place.mode = settings.message_mode != 0 ? settings.message_mode : location.directory_mode & 0666;
+  place.gid = location.gid;
+  place.tags = location.may_tag && !state().options.contains("notag");
+  return place;
+}
+
+Result<NewMessage> Folder::begin_message() {
+  Impl& in = *impl_;
+  MH_TRY(in.load_state());
+  if (!in.journal || !in.journal->writable()) {
+    return fail(ErrorKind::kReadOnly, in.location.folder + ": its state cannot be written");
+  }
+  return make_message(in.fs, in.message_place());
+}
+
+Status Folder::finish_message(NewMessage& message, uint32_t nth) {
+  Impl& in = *impl_;
+  return mh::finish_message(in.fs, message, uidvalidity(), uidnext() + nth,
+                            in.location.root->key(), in.settings.flush);
+}
+
+Status Folder::flush_message(const NewMessage& message) {
+  return impl_->settings.flush ? impl_->fs.fdatasync(message.file.get()) : Status();
+}
+
+void Folder::drop_message(NewMessage& message) {
+  mh::drop_message(impl_->fs, impl_->message_place(), message);
+}
+
+// Where another process was faster the tag is of a UID that is its now.
+Status Folder::Impl::retag(std::span<NewMessage> messages) {
+  std::vector<int> written;
+  for (NewMessage& message : messages) {
+    if (message.tagged_uid == message.record.uid) continue;
+    MH_TRY(retag_message(fs, message, state().header.uidvalidity, location.root->key()));
+    if (settings.flush) MH_TRY(fs.start_writeback(message.file.get()));
+    written.push_back(message.file.get());
+  }
+  if (!settings.flush) return {};
+  for (const int file : written) MH_TRY(fs.fdatasync(file));
+  return {};
+}
+
+Status Folder::Impl::write_save_intents(std::span<NewMessage> messages) {
+  const uint32_t first = messages.front().record.uid;
+  const uint32_t last = messages.back().record.uid;
+  MH_TRY(journal->reserve_uids(state().uidnext, last - state().uidnext + 1));
+  for (const NewMessage& message : messages) {
+    const uint32_t uid = message.record.uid;
+    journal->add_record(message.record);
+    journal->add_pending_save(
+        {uid, first, static_cast<uint32_t>(messages.size()), message.flags});
+    if (message.pop3 != Pop3Identity()) journal->add_pop3(uid, message.pop3);
+  }
+  Status done = journal->append();
+  if (done && settings.flush) done = journal->flush();
+  if (!done) journal->discard_pending();
+  return done;
+}
+
+// Whether programs that take no lock may be at work because they found no file to lock.
+bool Folder::Impl::unlockable(const SequencesFile::Hold& hold) const {
+  if (settings.sequences_name.empty() || hold.made()) return true;
+  const auto file = fs.stat(dir.get(), settings.sequences_name.c_str(), Follow::kNo);
+  return !file || (file->birth != 0 && file->birth + kUnlockable > fs.now());
+}
+
+// sortm uses the number behind the highest while it works, whether or not it could lock.
+uint32_t Folder::Impl::first_number(uint32_t highest, bool unlockable) const {
+  const int64_t today = fs.now() / kSecond;
+  uint32_t taken = highest;
+  for (const auto& [uid, tombstone] : state().tombstones) {
+    if (tombstone.dropped_at + kNumberRest > today) taken = std::max(taken, tombstone.number);
+  }
+  return taken + (unlockable && highest != 0 ? 2 : 1);
+}
+
+Status Folder::Impl::link_messages(std::span<NewMessage> messages, uint32_t first) {
+  uint32_t number = first;
+  uint32_t taken = 0;
+  const NewMessagePlace place = message_place();
+  for (NewMessage& message : messages) {
+    for (;; ++number) {
+      if (number > kHighestMessageNumber || number == 0) {
+        return fail(ErrorKind::kInvalid, location.folder + ": there are no message numbers left; "
+                                                           "\"folder -pack\" makes room");
+      }
+      const Status linked = link_message(fs, place, message, number);
+      if (linked) break;
+      if (linked.error().kind() != ErrorKind::kExists || ++taken > kMostTaken) return linked;
+    }
+    ++number;
+  }
+  return {};
+}
+
+// Stale entries of the new numbers go, their flags come. Merges nothing: what others wrote is left
+// for the next sync, which `memory` makes sure of.
+Status Folder::Impl::mark_messages(SequencesFile::Hold& hold, std::span<const NewMessage> messages,
+                                   FolderMemory* memory) {
+  MH_TRY_SET(SequencesText file, hold.read());
+  const FolderMemory& known = *memory;
+  const bool as_known = known.sequences.known && file.exists &&
+                        file.stat.inode == known.sequences_inode &&
+                        file.stat.size == known.sequences_size &&
+                        file.stat.mtime == known.sequences_mtime &&
+                        file.stat.ctime == known.sequences_ctime;
+  const std::string text = repaired(file.text);
+  Sequences next = Sequences::parse(text);
+  const uint64_t before = next.hash_without_cur();
+  next.remove_numbers(numbers_of(messages));
+  for (const FlagChange& change : changes_of(messages)) {
+    if (settings.drafts && change.flag == kDraft) continue;
+    settings.flags.apply(next, change);
+  }
+  if (text != file.text || next.hash_without_cur() != before) {
+    MH_TRY(write_sequences(hold, file.text, next, &file));
+    journal->add_pending_sequences("");
+  }
+  if (as_known) {
+    now = known;
+    FlagMergeOutput merged;
+    merged.memory = memory_of(settings.flags, next);
+    remember(merged, file);
+    *memory = now;
+  }
+  return {};
+}
+
+Result<FolderMemory> Folder::Impl::bring_in(std::span<NewMessage> messages,
+                                            const FolderMemory& memory) {
+  FolderMemory after = memory;
+  bool linked = false;
+  for (int attempt = 0; attempt < kMostAttempts; ++attempt) {
+    MH_TRY_SET(auto hold, sequences->acquire(settings.lock_timeout));
+    if (!linked) {
+      MH_TRY_SET(const FileStat before, fs.fstat(dir.get()));
+      const bool same = DirectoryStamp::of(before) == memory.directory;
+      uint32_t highest = memory.highest;
+      if (!same) {
+        MH_TRY_SET(highest, highest_number(fs, dir.get()));
+      }
+      MH_TRY(link_messages(messages, first_number(highest, unlockable(hold))));
+      linked = true;
+      MH_TRY_SET(const FileStat stat, fs.fstat(dir.get()));
+      if (same) {
+        after.directory = DirectoryStamp::of(stat);
+        after.highest = messages.back().record.number;
+        now.recheck_at = after.recheck_at;
+        recheck(std::max(stat.mtime, stat.ctime) + kSettle + 1);
+        after.recheck_at = now.recheck_at;
+      }
+    }
+    const Status marked = mark_messages(hold, messages, &after);
+    if (marked) return after;
+    if (marked.error().kind() != ErrorKind::kBusy) return pass_on(marked);
+  }
+  return fail(ErrorKind::kBusy, location.folder + "/" + settings.sequences_name +
+                                    " is written again and again by a program that does not lock it");
+}
+
+// Nobody was told of these. What cannot be undone now is undone by the next sync.
+void Folder::Impl::undo_messages(std::span<const NewMessage> messages) {
+  std::vector<Tombstone> dropped;
+  for (const NewMessage& message : messages) {
+    if (message.record.number != 0) {
+      const auto removed = remove_file(message.record.number, message.record, false);
+      if (!removed || !*removed) return;
+    }
+    Tombstone tombstone;
+    tombstone.uid = message.record.uid;
+    tombstone.dropped_at = fs.now() / kSecond;
+    dropped.push_back(std::move(tombstone));
+  }
+  journal->add_saves_finished();
+  (void)commit({}, dropped);
+}
+
+Status Folder::Impl::note_saved(std::span<const NewMessage> messages) {
+  if (settings.flush) MH_TRY(fs.fsync(dir.get()));
+  std::vector<Record> records_now;
+  for (const NewMessage& message : messages) {
+    journal->add_record(message.record);
+    records_now.push_back(message.record);
+  }
+  const bool several = messages.size() > 1;
+  if (several) journal->add_saves_finished();
+  Status done = journal->append();
+  if (done && several && settings.flush) done = journal->flush();
+  if (!done) {
+    journal->discard_pending();
+    return done;
+  }
+  if (loaded) {
+    apply_to_records(records_now, {});
+    records_generation = journal->state().header.generation;
+    records_offset = journal->offset();
+  }
+  return {};
+}
+
+Result<FolderMemory> Folder::store_messages(std::span<NewMessage> messages,
+                                            const FolderMemory& memory) {
+  Impl& in = *impl_;
+  MH_TRY(in.retag(messages));
+  MH_TRY(in.write_save_intents(messages));
+  in.listing.reset();
+  auto stored = in.bring_in(messages, memory);
+  Status noted;
+  if (stored) noted = in.note_saved(messages);
+  if (!stored || !noted) {
+    in.undo_messages(messages);
+    if (!stored) return stored;
+    return pass_on(noted);
+  }
+  stored->generation = in.journal->state().header.generation;
+  stored->journal_offset = in.journal->offset();
+  in.now = *stored;
+  return stored;
+}
+
+bool Folder::has_unfinished_saves() const { return !impl_->state().pending_saves.empty(); }
+
+Status Folder::saves_finished() {
+  Impl& in = *impl_;
+  if (!in.journal || in.state().pending_saves.empty()) return {};
+  in.journal->add_saves_finished();
+  return in.journal->append();
+}
+
+// What a process that died has begun. True when the folder was changed and has to be listed again.
+Result<bool> Folder::Impl::settle_saves(FilesOutcome* outcome) {
+  if (!journal || state().pending_saves.empty() || !writable()) return false;
+  std::map<uint32_t, std::vector<PendingSave>> transactions;
+  for (const auto& [uid, save] : state().pending_saves) transactions[save.first].push_back(save);
+  MH_TRY(load_records());
+  bool removed = false;
+  for (const auto& [first, saves] : transactions) {
+    std::vector<std::pair<const Entry*, const Record*>> there;
+    for (const PendingSave& save : saves) {
+      const Record* record = find(save.uid);
+      if (record == nullptr) continue;
+      const auto entry = std::find_if(
+          listing->entries.begin(), listing->entries.end(),
+          [&](const Entry& each) { return each.file.same_file(record->file); });
+      if (entry != listing->entries.end()) there.emplace_back(&*entry, record);
+    }
+    if (there.size() == saves.front().count) {
+      outcome->saved.insert(outcome->saved.end(), saves.begin(), saves.end());
+      continue;
+    }
+    for (const auto& [entry, record] : there) {
+      MH_TRY_SET(const bool gone, remove_file(entry->number, *record, false));
+      removed |= gone;
+    }
+    if (saves.front().count == 1) continue;
+    warn("undid a transaction that had saved " + std::to_string(there.size()) + " of " +
+         std::to_string(saves.front().count) + " messages when its process died");
+  }
+  if (outcome->saved.empty()) journal->add_saves_finished();
+  return removed;
+}
+
+}  // namespace mh
