@@ -57,6 +57,7 @@ extern "C" {
 #include <mail-cache.h>
 #include <mail-copy.h>
 #include <mail-index-modseq.h>
+#include <mail-search-build.h>
 #include <mail-storage-private.h>
 #include <mail-user.h>
 #include <mailbox-list-private.h>

@@ -6,6 +6,7 @@
 #include "libmh/system/filename.h"
 #include "plugin/folder-names.h"
 #include "plugin/guard.h"
+#include "plugin/mh-folders.h"
 
 namespace mh {
 namespace {
@@ -149,9 +150,14 @@ int mh_list_get_mailbox_flags(struct mailbox_list* list, const char* dir, const 
     }
     const int ret = state.super.get_mailbox_flags(list, dir, fname, type, flags_r);
     if (ret <= 0 || (*flags_r & (MAILBOX_NOSELECT | MAILBOX_NONEXISTENT)) != 0) return ret;
+    const std::string path = std::string(dir) + "/" + fname;
+    if (path.size() > state.mail_root().size() &&
+        state.is_noselect(path.substr(state.mail_root().size() + 1))) {
+      *flags_r = static_cast<enum mailbox_info_flags>(*flags_r | MAILBOX_NOSELECT);
+      return 1;
+    }
     flags = *flags_r | MAILBOX_SELECT;
     if (type == MAILBOX_LIST_FILE_TYPE_SYMLINK || type == MAILBOX_LIST_FILE_TYPE_UNKNOWN) {
-      const std::string path = std::string(dir) + "/" + fname;
       const auto stat = Fs::posix().stat(AT_FDCWD, path.c_str(), Follow::kNo);
       if (stat && stat->type == FileType::kSymlink &&
           !symlink_may_have_children(state, dir, path)) {
@@ -236,6 +242,13 @@ void ListState::warn_hidden_inbox(const char* name) {
             user_.options().profile.c_str());
 }
 
+bool ListState::is_noselect(const std::string& path) {
+  const auto tree = root();
+  if (!tree) return false;
+  const auto found = (*tree)->is_noselect(path);
+  return found && *found;
+}
+
 void ListState::remember(const std::string& path, const std::string& state_dir) {
   remembered_[path] = {state_dir, ioloop_timeval};
 }
@@ -278,6 +291,7 @@ void mh_list_added(struct mail_storage* storage, struct mailbox_list* list) noex
   list->v.get_mailbox_flags = mh_list_get_mailbox_flags;
   list->v.iter_init = mh_list_iter_init;
   list->v.deinit = mh_list_deinit;
+  fill_folder_list(&list->v);
   MODULE_CONTEXT_SET(list, mh_mailbox_list_module, context);
 }
 

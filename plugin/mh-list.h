@@ -38,6 +38,10 @@ class ListState {
   std::string state_path(const std::string& path, std::string_view subdirectory);
   // Tells where the state of a folder lies, as its opening found it.
   void remember(const std::string& path, const std::string& state_dir);
+  // Folders were made, removed or renamed by us: what was remembered is void.
+  void forget_paths() { remembered_.clear(); }
+  // Whether the directory at this path is there for its children's sake only.
+  bool is_noselect(const std::string& path);
   // Says once that this directory is hidden by the INBOX.
   void warn_hidden_inbox(const char* name);
 

@@ -5,8 +5,8 @@
 #include <unistd.h>
 
 #include "plugin/guard.h"
+#include "plugin/mh-folders.h"
 #include "plugin/mh-mail.h"
-#include "plugin/mh-refuse.h"
 #include "plugin/mh-save.h"
 #include "plugin/mh-status.h"
 #include "plugin/mh-storage.h"
@@ -36,7 +36,13 @@ int mh_mailbox_exists(struct mailbox* box, bool auto_boxes,
     if (ret < 0) return -1;
     if (ret > 0 && !is_hidden(box)) {
       const auto stat = Fs::posix().stat(AT_FDCWD, path, Follow::kYes);
-      if (stat && stat->type == FileType::kDirectory) return 0;
+      if (stat && stat->type == FileType::kDirectory) {
+        ListState& list = list_state(box->list);
+        if (list.is_noselect(list.folder_path(box->name))) {
+          *existence_r = MAILBOX_EXISTENCE_NOSELECT;
+        }
+        return 0;
+      }
       if (!stat && stat.error().kind() != ErrorKind::kNotFound &&
           stat.error().kind() != ErrorKind::kPermission) {
         return set_error(box, stat.error(), "looking for the folder");
@@ -105,7 +111,8 @@ int open_folder(struct mailbox* box) {
 
 int mh_mailbox_open(struct mailbox* box) noexcept {
   return guard(box, [&] {
-    if (is_hidden(box)) return not_found(box);
+    ListState& list = list_state(box->list);
+    if (is_hidden(box) || list.is_noselect(list.folder_path(box->name))) return not_found(box);
     MailboxState& state = mailbox_state(box);
     if (open_folder(box) < 0) return -1;
     if (index_storage_mailbox_open(box, FALSE) < 0) {
@@ -164,9 +171,10 @@ int mh_mailbox_get_metadata(struct mailbox* box, enum mailbox_metadata_items ite
     if (index_mailbox_get_metadata(box, items, metadata_r) < 0) return -1;
     if ((items & MAILBOX_METADATA_GUID) == 0) return 0;
     if (!box->opened && mailbox_open(box) < 0) return -1;
-    const Guid& guid = mailbox_state(box).folder->mailbox_guid();
-    static_assert(sizeof(metadata_r->guid) == sizeof(guid));
-    memcpy(metadata_r->guid, guid.data(), guid.size());
+    const auto guid = mailbox_state(box).folder->mailbox_guid();
+    if (!guid) return set_error(box, guid.error(), "reading the GUID of the folder");
+    static_assert(sizeof(metadata_r->guid) == sizeof(*guid));
+    memcpy(metadata_r->guid, guid->data(), guid->size());
     return 0;
   });
 }
@@ -223,7 +231,7 @@ struct mailbox_vfuncs make_vfuncs() {
   v.search_next_update_seq = index_storage_search_next_update_seq;
   v.search_next_match_mail = index_storage_search_next_match_mail;
   v.is_inconsistent = index_storage_is_inconsistent;
-  fill_refused(&v);
+  fill_folders(&v);
   fill_saving(&v);
   return v;
 }

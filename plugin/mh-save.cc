@@ -237,14 +237,15 @@ int copy_message(struct mail_save_context* ctx, SaveState& state, struct mail* m
   done = copy_text(Fs::posix(), source->fd.get(), source->prefix, source->size,
                    state.files.back().message);
   // Within a folder a copy is a message of its own.
-  if (done) done = finish_file(ctx, state, mail->box == state.box);
+  const bool same_folder = strcmp(mailbox_get_path(mail->box), mailbox_get_path(state.box)) == 0;
+  if (done) done = finish_file(ctx, state, same_folder);
   if (!done) {
     set_error(state.box, done.error(), "copying a message");
     abort_last(ctx, state);
     return -1;
   }
   const uint32_t seq = state.files.back().seq;
-  index_copy_cache_fields(ctx, mail, seq);
+  if (!same_folder) index_copy_cache_fields(ctx, mail, seq);  // the GUID is one of them
   if (ctx->dest_mail != nullptr) mail_set_seq_saving(ctx->dest_mail, seq);
   return 0;
 }

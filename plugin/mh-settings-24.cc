@@ -18,6 +18,7 @@ namespace {
 
 struct DeclaredSettings {
   pool_t pool;
+  const char* mh_expunge;
   const char* mh_hidden_sequences;
   const char* mh_keyword_map;
   const char* mh_lock_timeout;
@@ -45,12 +46,18 @@ struct setting_define define_string(const char* name, size_t offset) {
 #define MH_STRING(name) define_string(#name, offsetof(DeclaredSettings, name))
 
 // The last element, all zero, ends the list. "" means: not set.
-const struct setting_define kDefines[] = {
-    define_filter("mh"),        MH_STRING(mh_hidden_sequences), MH_STRING(mh_keyword_map),
-    MH_STRING(mh_lock_timeout), MH_STRING(mh_new_mail),         MH_STRING(mh_profile),
-    MH_STRING(mh_refile_flags), MH_STRING(mh_unseen_grace),     {}};
+const struct setting_define kDefines[] = {define_filter("mh"),
+                                          MH_STRING(mh_expunge),
+                                          MH_STRING(mh_hidden_sequences),
+                                          MH_STRING(mh_keyword_map),
+                                          MH_STRING(mh_lock_timeout),
+                                          MH_STRING(mh_new_mail),
+                                          MH_STRING(mh_profile),
+                                          MH_STRING(mh_refile_flags),
+                                          MH_STRING(mh_unseen_grace),
+                                          {}};
 
-const DeclaredSettings kDefaults = {nullptr, "", "", "", "", "", "", ""};
+const DeclaredSettings kDefaults = {nullptr, "", "", "", "", "", "", "", ""};
 
 const struct setting_keyvalue kDefaultSettings[] = {
     {"mh/mailbox_list_layout", "fs"},
@@ -87,6 +94,7 @@ RawSettings read_settings(struct mail_user* user) {
   }
   const auto* set = static_cast<const DeclaredSettings*>(found);
   const std::pair<const char*, const char*> values[] = {
+      {"mh_expunge", set->mh_expunge},
       {"mh_hidden_sequences", set->mh_hidden_sequences},
       {"mh_keyword_map", set->mh_keyword_map},
       {"mh_lock_timeout", set->mh_lock_timeout},

@@ -96,8 +96,16 @@ Status parse_refile_flags(const std::string& name, const std::string& value, Opt
   return {};
 }
 
+Status parse_expunge(const std::string& name, const std::string& value, Options* options) {
+  if (value != "unlink" && value != "backup") {
+    return tl::unexpected(wrong(name, value, "unlink or backup"));
+  }
+  options->backup = value == "backup";
+  return {};
+}
+
 constexpr std::pair<std::string_view, Parser> kSettings[] = {
-    {"mh_hidden_sequences", parse_hidden},   {"mh_keyword_map", parse_keyword_map},
+    {"mh_expunge", parse_expunge},           {"mh_hidden_sequences", parse_hidden},   {"mh_keyword_map", parse_keyword_map},
     {"mh_lock_timeout", parse_lock_timeout}, {"mh_new_mail", parse_new_mail},
     {"mh_profile", parse_profile},           {"mh_refile_flags", parse_refile_flags},
     {"mh_unseen_grace", parse_grace}};

@@ -2,13 +2,14 @@
 //
 // The settings of this plugin: few, since MH's own profile says most of what is to be known.
 //
-//   mh_profile           path of the profile               (~/.mh_profile)
-//   mh_new_mail          unseen | as-mh: what new mail is that no MH tool has decided about
-//   (unseen) mh_unseen_grace      how long to wait for such a tool  (10s)
+//   mh_expunge           unlink | backup: what remains of a message that is removed (unlink)
+//   mh_hidden_sequences  names of sequences that are no keywords
+//   mh_keyword_map       "keyword=sequence ...": IMAP keywords under sequence names of one's choice
 //   mh_lock_timeout      how long to wait for a folder's lock (20s)
-//   mh_keyword_map       "keyword=sequence …": IMAP keywords under sequence names of the user's
-//   choice mh_hidden_sequences  names of sequences that are no keywords
+//   mh_new_mail          unseen | as-mh: what new mail is that no MH tool has decided about (unseen)
+//   mh_profile           path of the profile (~/.mh_profile)
 //   mh_refile_flags      yes | no: a message that comes back keeps its flags (yes)
+//   mh_unseen_grace      how long to wait for an MH tool to decide about new mail (10s)
 //
 // Dovecot 2.3 takes any name in its plugin section without a word: a misspelt one would silently do
 // nothing. So every value is checked when the session begins, and every unknown mh_ name is said.
@@ -34,6 +35,7 @@ struct Options {
   Nanoseconds lock_timeout = 20 * kSecond;
   std::vector<std::pair<std::string, std::string>> keyword_map;  // keyword, sequence
   std::vector<std::string> hidden_sequences;
+  bool backup = false;  // mh_expunge
   bool refile_flags = true;
 };
 

@@ -162,6 +162,8 @@ FolderSettings UserState::folder_settings() {
   settings.lock_timeout = options_.lock_timeout;
   settings.unseen_grace = options_.unseen_grace;
   settings.new_mail = options_.new_mail;
+  settings.backup = options_.backup;
+  if (current.find("Msg-Protect") != nullptr) settings.message_mode = current.msg_protect() & 0666;
   return settings;
 }
 

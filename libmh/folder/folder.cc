@@ -159,7 +159,10 @@ Result<FolderLock> Folder::Impl::lock_folder() {
 
 uint32_t Folder::uidvalidity() const { return impl_->state().header.uidvalidity; }
 uint64_t Folder::modseq_floor() const { return impl_->state().modseq_floor; }
-const Guid& Folder::mailbox_guid() const { return impl_->location.guid; }
+Result<Guid> Folder::mailbox_guid() {
+  MH_TRY(impl_->load_state());
+  return impl_->state().header.mailbox_guid;
+}
 const Location& Folder::location() const { return impl_->location; }
 bool Folder::read_only() const { return !impl_->writable(); }
 const FolderSettings& Folder::settings() const { return impl_->settings; }
@@ -307,6 +310,35 @@ Status Folder::reserve_modseq(uint64_t modseq) {
   if (!in.journal->writable()) return {};
   in.journal->add_modseq_floor(modseq + kModseqReserve);
   return in.commit({}, {});
+}
+
+Status Folder::change_identity(const Identity& wanted) {
+  Impl& in = *impl_;
+  if (!in.journal || !in.journal->writable()) {
+    return fail(ErrorKind::kReadOnly, in.location.folder + ": its state cannot be written");
+  }
+  MH_TRY(in.load_records());
+  JournalState facts = in.journal->state();
+  for (const Record& record : in.records) facts.records[record.uid] = record;
+  if (wanted.guid != Guid{}) facts.header.mailbox_guid = wanted.guid;
+  if (wanted.uidvalidity != 0 && wanted.uidvalidity != facts.header.uidvalidity) {
+    facts.header.uidvalidity = wanted.uidvalidity;
+    for (auto& [uid, record] : facts.records) {
+      record.set(Record::kTagged, false);
+      record.set(Record::kTagFlushed, false);
+    }
+    MH_TRY_SET(const FolderLock list, in.location.root->lock(in.settings.lock_timeout));
+    MH_TRY(in.location.root->note_uidvalidity(wanted.uidvalidity));
+  }
+  facts.uidnext = std::max(facts.uidnext, wanted.uidnext);
+  facts.uidnext_limit = std::max(facts.uidnext_limit, facts.uidnext);
+  facts.modseq_floor = std::max(facts.modseq_floor, wanted.highest_modseq);
+  MH_TRY_SET(Journal changed,
+             Journal::create(in.fs, in.state_dir.get(), std::move(facts),
+                             in.location.directory_mode & 0666, in.location.gid, true));
+  in.journal.emplace(std::move(changed));
+  in.loaded = false;
+  return {};
 }
 
 Status Folder::maintain() {

@@ -155,13 +155,15 @@ class Folder {
 
   const Location& location() const;
   const FolderSettings& settings() const;
-  const Guid& mailbox_guid() const;
 
   // Once look() or lock() has succeeded:
   uint32_t uidvalidity() const;
   uint32_t uidnext() const;       // what the next arrival will get
   uint64_t modseq_floor() const;
   bool read_only() const;         // the journal cannot be written
+
+  // The state's directory bears the GUID that the mailbox had first; replication may change it.
+  Result<Guid> mailbox_guid();
 
   // Two stats. False also when recheck_at has come, or open_message() found something amiss.
   Result<bool> unchanged(const FolderMemory& memory);
@@ -196,6 +198,15 @@ class Folder {
   bool has_unfinished_saves() const;
   // The index has all that was saved (or FilesOutcome::saved): nothing is to be finished any more.
   Status saves_finished();
+  // What replication asks for; 0 and an empty GUID leave it as it is. A new UIDVALIDITY keeps
+  // messages and UIDs; their tags are written anew by and by.
+  struct Identity {
+    Guid guid{};
+    uint32_t uidvalidity = 0;
+    uint32_t uidnext = 0;  // at least
+    uint64_t highest_modseq = 0;  // at least
+  };
+  Status change_identity(const Identity& wanted);
   // Folds the journal into the store, and compacts it, when that is worth it or the last sync was
   // thorough.
   Status maintain();

@@ -352,4 +352,70 @@ Status Root::make_state(Location* location) {
   return location->root->record(guid, location->directory);
 }
 
+namespace {
+
+// Whether rmf would remove a file of this name without a word.
+bool rmf_removes(const DirEntry& entry) {
+  if (entry.type == FileType::kDirectory) return false;
+  const char first = entry.name.front();
+  return first == '.' || first == ',' || first == '#';
+}
+
+}  // namespace
+
+Result<bool> Root::remove_folder(const std::string& path) {
+  MH_TRY_SET(const Location described, describe(path));
+  auto known_state = find(path);
+  std::vector<std::string> removable;
+  std::vector<std::string> ours;
+  bool others = false;
+  bool messages = false;
+  {
+    MH_TRY_SET(const Fd dir, open_directory(*fs_, described.folder));
+    MH_TRY(fs_->list(dir.get(), [&](const DirEntry& entry) {
+      const NameKind kind = classify_name(entry.name);
+      const bool mine = kind == NameKind::kSequences || kind == NameKind::kSequencesLock ||
+                        kind == NameKind::kOurs;
+      messages |= kind == NameKind::kMessage && entry.type == FileType::kRegular;
+      others |= !mine && !rmf_removes(entry);
+      (mine ? ours : removable).push_back(entry.name);
+      return true;
+    }));
+    if (messages) {
+      return fail(ErrorKind::kExists, described.folder + " has messages");
+    }
+    for (const std::string& name : ours) MH_TRY(fs_->unlink(dir.get(), name.c_str()));
+    for (const std::string& name : removable) {
+      if (!others) MH_TRY(fs_->unlink(dir.get(), name.c_str()));
+    }
+  }
+  StateRoot* root = known_state ? known_state->root : described.root;
+  const Status gone = fs_->rmdir(AT_FDCWD, described.folder.c_str());
+  if (root == nullptr || !root->writable()) return gone.has_value();
+  MH_TRY_SET(const FolderLock held, root->lock(kListLockTimeout));
+  if (known_state) MH_TRY(root->forget(known_state->guid));
+  if (!gone) MH_TRY(root->set_folder(described.directory, false));
+  return gone.has_value();
+}
+
+Result<bool> Root::is_noselect(const std::string& path) {
+  if (own_ == nullptr) return false;
+  MH_TRY(own_->reload());
+  if (!own_->has_non_folders()) return false;
+  const auto location = describe(path);
+  if (!location || location->root == nullptr || location->root->is_folder(location->directory)) {
+    return false;
+  }
+  MH_TRY_SET(const Fd dir, open_directory(*fs_, location->folder));
+  MH_TRY_SET(const uint32_t highest, highest_number(*fs_, dir.get()));
+  return highest == 0;
+}
+
+Status Root::make_folder(const std::string& path) {
+  MH_TRY_SET(const Location location, describe(path));
+  if (location.root == nullptr || location.root->is_folder(location.directory)) return {};
+  MH_TRY_SET(const FolderLock held, location.root->lock(kListLockTimeout));
+  return location.root->set_folder(location.directory, true);
+}
+
 }  // namespace mh

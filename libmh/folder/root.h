@@ -60,6 +60,17 @@ class Root {
   // it there is no state or a whole one.
   Result<Location> find_or_create(const std::string& path);
 
+  // The folder is to go: removes what rmf removes (messages that are left, sequences, names that
+  // begin with a comma or a dot), unless it has children or other files; then only the sequences.
+  // True when the directory is gone; false when it stays, \Noselect from now on. State goes with
+  // it. kExists: there are messages.
+  Result<bool> remove_folder(const std::string& path);
+  // Whether a directory is \Noselect: its folder was removed, other things stayed, and no message
+  // came since.
+  Result<bool> is_noselect(const std::string& path);
+  // It is a folder (again).
+  Status make_folder(const std::string& path);
+
  private:
   Root(Fs& fs, std::string mail_root) : fs_(&fs), mail_root_(std::move(mail_root)) {}
 

@@ -34,6 +34,47 @@ std::string state_line(const Guid& guid, const DirectoryIdentity& directory) {
   return line;
 }
 
+std::string removal_line(const Guid& guid) {
+  std::string line;
+  JournalLineWriter(line, 'R').bytes(guid).end();
+  return line;
+}
+
+std::string non_folder_line(const DirectoryIdentity& directory, bool is_folder) {
+  std::string line;
+  JournalLineWriter(line, 'S')
+      .number(directory.inode)
+      .number(directory.birth)
+      .text(directory.handle)
+      .text(directory.path)
+      .number(is_folder ? 0U : 1U)
+      .end();
+  return line;
+}
+
+// Everything in a directory of ours, whatever it is, and the directory itself.
+Status remove_tree(Fs& fs, int parent, const std::string& name) {
+  {
+    auto dir = fs.open(parent, name.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
+    if (!dir) return dir.error().kind() == ErrorKind::kNotFound ? Status() : pass_on(dir);
+    std::vector<DirEntry> entries;
+    MH_TRY(fs.list(dir->get(), [&](const DirEntry& entry) {
+      entries.push_back(entry);
+      return true;
+    }));
+    // What says that this is a state goes first: the rest is rubbish then, whatever happens.
+    std::ranges::stable_partition(
+        entries, [](const DirEntry& entry) { return entry.name == kJournalFile; });
+    for (const DirEntry& entry : entries) {
+      const Status gone = entry.type == FileType::kDirectory
+                              ? remove_tree(fs, dir->get(), entry.name)
+                              : fs.unlink(dir->get(), entry.name.c_str());
+      if (!gone && gone.error().kind() != ErrorKind::kNotFound) return gone;
+    }
+  }
+  return fs.rmdir(parent, name.c_str());
+}
+
 std::string validity_line(uint32_t uidvalidity) {
   std::string line;
   JournalLineWriter(line, 'V').number(uidvalidity).end();
@@ -112,6 +153,7 @@ Status StateRoot::reload() {
       seen_ = {};
       states_.clear();
       by_identity_.clear();
+      non_folders_.clear();
     }
     return {};
   }
@@ -121,6 +163,7 @@ Status StateRoot::reload() {
              read_file(*fs_, dir_.get(), kCatalogueFile.data(), kCatalogueLimit));
   states_.clear();
   by_identity_.clear();
+  non_folders_.clear();
   apply(text);
   seen_ = now;
   return {};
@@ -153,9 +196,29 @@ bool StateRoot::apply_line(std::string_view text) {
       if (!line.text(directory.handle).text(directory.path).end()) return false;
       states_[guid] = std::move(directory);
       return true;
+    case 'R':
+      if (!line.bytes(guid).end()) return false;
+      states_.erase(guid);
+      return true;
+    case 'S': {
+      uint32_t no_folder = 0;
+      line.number(directory.inode).number(directory.birth).text(directory.handle);
+      if (!line.text(directory.path).number(no_folder).end()) return false;
+      if (no_folder != 0) {
+        non_folders_[key_of(directory)] = std::move(directory);
+      } else {
+        non_folders_.erase(key_of(directory));
+      }
+      return true;
+    }
     default:
       return false;
   }
+}
+
+bool StateRoot::is_folder(const DirectoryIdentity& directory) const {
+  const auto found = non_folders_.find(key_of(directory));
+  return found == non_folders_.end() || found->second.handle != directory.handle;
 }
 
 const Guid* StateRoot::find(const DirectoryIdentity& directory) const {
@@ -209,6 +272,23 @@ Status StateRoot::record(const Guid& guid, const DirectoryIdentity& directory) {
   return append(state_line(guid, directory), false);
 }
 
+Status StateRoot::forget(const Guid& guid) {
+  MH_TRY(reload());
+  MH_TRY(append(removal_line(guid), false));
+  return remove_tree(*fs_, dir_.get(), guid_text(guid));
+}
+
+Status StateRoot::set_folder(const DirectoryIdentity& directory, bool is_folder) {
+  MH_TRY(reload());
+  return append(non_folder_line(directory, is_folder), false);
+}
+
+Status StateRoot::note_uidvalidity(uint32_t uidvalidity) {
+  MH_TRY(reload());
+  if (uidvalidity <= last_uidvalidity_) return {};
+  return append(validity_line(uidvalidity), true);
+}
+
 Result<uint32_t> StateRoot::new_uidvalidity(uint32_t above) {
   MH_TRY(reload());
   // The highest in use is known only when no journal is left out.
@@ -242,6 +322,7 @@ Status StateRoot::append(const std::string& lines, bool flush) {
 Status StateRoot::rewrite() {
   std::string text = validity_line(last_uidvalidity_);
   for (const auto& [guid, directory] : states_) text += state_line(guid, directory);
+  for (const auto& [key, directory] : non_folders_) text += non_folder_line(directory, false);
   MH_TRY(replace_file(*fs_, dir_.get(), kCatalogueFile.data(), text, file_mode_, gid_));
   return reload();
 }

@@ -6,6 +6,8 @@
 //   folders     the catalogue: one checksummed line per fact (libmh/format/journal-line.h):
 //                 F  GUID, directory inode, birth, handle, path: a later line of a GUID replaces it
 //                 V  highest UIDVALIDITY given
+//                 R  GUID of a state that was removed
+//                 S  a directory that is no folder (1) or one again (0): inode, birth, handle, path
 //   lock        the list lock
 //   <guid>/     state of one folder, with that folder's mode and group
 //
@@ -54,6 +56,9 @@ class StateRoot {
   // All states last seen under this path.
   std::vector<Guid> last_seen_at(const std::string& path) const;
   const DirectoryIdentity* directory_of(const Guid& guid) const;
+  // Whether there is any directory that is no folder, and whether this one is.
+  bool has_non_folders() const { return !non_folders_.empty(); }
+  bool is_folder(const DirectoryIdentity& directory) const;
 
   // --- under the list lock ---
   Result<FolderLock> lock(Nanoseconds timeout);
@@ -61,6 +66,12 @@ class StateRoot {
   Result<bool> read_unlisted();
   // Records that this state belongs to that directory now.
   Status record(const Guid& guid, const DirectoryIdentity& directory);
+  // Removes the state of a folder that is gone. A crash leaves a part of it without a journal.
+  Status forget(const Guid& guid);
+  // A directory that stays only because something else lies in it: \Noselect.
+  Status set_folder(const DirectoryIdentity& directory, bool is_folder);
+  // Remembers one that was not given by new_uidvalidity().
+  Status note_uidvalidity(uint32_t uidvalidity);
   // Greater than all given here and than `above`, and not below now. Durable before it is returned.
   Result<uint32_t> new_uidvalidity(uint32_t above);
 
@@ -84,6 +95,7 @@ class StateRoot {
   uint64_t lines_ = 0;
   uint32_t last_uidvalidity_ = 0;
   std::map<Guid, DirectoryIdentity> states_;
+  std::map<std::pair<uint64_t, Nanoseconds>, DirectoryIdentity> non_folders_;
   std::map<std::pair<uint64_t, Nanoseconds>, std::vector<Guid>> by_identity_;
 };
 

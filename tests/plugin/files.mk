@@ -14,9 +14,9 @@ plugin_tests += tests/plugin/test-loss.py
 plugin_tests += tests/plugin/test-nmh-between-sessions.py
 plugin_tests += tests/plugin/test-read.py
 plugin_tests += tests/plugin/test-real-mail.py
-plugin_tests += tests/plugin/test-refusals.py
 plugin_tests += tests/plugin/test-samples.py
 plugin_tests += tests/plugin/test-settings.py
+plugin_tests += tests/plugin/test-write.py
 
 EXTRA_DIST += $(plugin_tests) tests/plugin/not-yet.txt
 if TESTS_ENABLED

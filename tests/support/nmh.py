@@ -5,6 +5,8 @@ The reader of .mh_sequences here is the tests' own and shares nothing with libmh
 grammar as measured (a later line of a name replaces an earlier one, ranges and numbers, blanks).
 """
 
+import contextlib
+import fcntl
 import os
 import re
 import shutil
@@ -187,6 +189,13 @@ class Nmh:
         with open(os.path.join(self.folder(folder), ".mh_sequences"), "w",
                   encoding="utf-8", errors="surrogateescape") as out:
             out.write(text)
+
+    @contextlib.contextmanager
+    def sequences_locked(self, folder="inbox"):
+        """As if a command of nmh sat in its lock."""
+        with open(os.path.join(self.folder(folder), ".mh_sequences"), "r+b") as held:
+            fcntl.lockf(held, fcntl.LOCK_EX)
+            yield
 
     def sequences(self, folder="inbox"):
         """{name: numbers} as the file says, `cur` left out."""
