@@ -14,6 +14,7 @@ plugin_tests += tests/plugin/test-loss.py
 plugin_tests += tests/plugin/test-nmh-between-sessions.py
 plugin_tests += tests/plugin/test-read.py
 plugin_tests += tests/plugin/test-real-mail.py
+plugin_tests += tests/plugin/test-replication.py
 plugin_tests += tests/plugin/test-samples.py
 plugin_tests += tests/plugin/test-settings.py
 plugin_tests += tests/plugin/test-write.py
