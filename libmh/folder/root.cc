@@ -348,6 +348,10 @@ Status Root::make_state(Location* location) {
   MH_TRY(fs_->mkdir(location->root->dir(), guid_text(guid).c_str(), mode));
   MH_TRY_SET(const Fd dir, open_directory(*fs_, location->state_dir));
   MH_TRY(set_rights(*fs_, dir.get(), mode, location->gid));
+  // Dovecot's acl plugin makes a file in here, and no directory for it.
+  MH_TRY(fs_->mkdir(dir.get(), kControlDir.data(), mode));
+  MH_TRY_SET(const Fd control, fs_->open(dir.get(), kControlDir.data(), O_RDONLY | O_DIRECTORY));
+  MH_TRY(set_rights(*fs_, control.get(), mode, location->gid));
   MH_TRY(Journal::create(*fs_, dir.get(), std::move(state), mode & 0666, location->gid, false));
   return location->root->record(guid, location->directory);
 }

@@ -6,6 +6,7 @@
 
 plugin_tests =
 plugin_tests += tests/plugin/test-cost.py
+plugin_tests += tests/plugin/test-delivery.py
 plugin_tests += tests/plugin/test-flags.py
 plugin_tests += tests/plugin/test-harness.py
 plugin_tests += tests/plugin/test-hostile.py

@@ -53,10 +53,10 @@ def _asan_library_of(plugin):
     return found.group(1) if found else None
 
 
-def server(settings=None, plugin_settings=None, env=None, trace=False):
+def server(settings=None, plugin_settings=None, env=None, trace=False, extra=""):
     """The server with these settings; started at first use, stopped when the script ends."""
     key = repr((sorted((settings or {}).items()), sorted((plugin_settings or {}).items()),
-                sorted((env or {}).items()), trace))
+                sorted((env or {}).items()), trace, extra))
     if key not in _servers:
         directory = os.path.join(runner.scratch(), f"d{len(_servers)}")
         os.makedirs(directory)
@@ -67,7 +67,7 @@ def server(settings=None, plugin_settings=None, env=None, trace=False):
         made = private_dovecot.PrivateDovecot(
             directory, driver=runner.DRIVER, plugin=_staged.get("plugin"), settings=settings,
             plugin_settings=plugin_settings, env=server_environment(env or {}),
-            trace=traces)
+            trace=traces, extra=extra)
         made.start()
         made.checked = made.log_size()
         made.expected = []
@@ -125,6 +125,7 @@ class MhTestCase(unittest.TestCase):
     drivers = ("mh",)
     server_settings = {}
     plugin_settings = {}
+    extra_config = ""
     trace = False
     user_settings = {}          # fields of each test's user: settings for him alone
     warm = False                # the tree may have state of a folder that is gone
@@ -135,7 +136,8 @@ class MhTestCase(unittest.TestCase):
     def setUp(self):
         if runner.DRIVER not in self.drivers:
             self.skipTest(f"says nothing about {runner.DRIVER}")
-        self.server = server(self.server_settings, self.plugin_settings, trace=self.trace)
+        self.server = server(self.server_settings, self.plugin_settings, trace=self.trace,
+                             extra=self.extra_config)
         self._expected = []
         self._log_began = self.server.log_size()
         self._sessions = []
@@ -242,9 +244,8 @@ class MhTestCase(unittest.TestCase):
     def doveadm(self, *args, user=None, **keywords):
         """doveadm COMMAND -u USER the-rest."""
         name = (user or self.user).name
-        return self.server.doveadm(args[0], *args[1:2] if args[0] in ("mailbox",) else (),
-                                   "-u", name, *args[2 if args[0] in ("mailbox",) else 1:],
-                                   **keywords)
+        words = 2 if args[0] in ("mailbox", "flags") else 1
+        return self.server.doveadm(*args[:words], "-u", name, *args[words:], **keywords)
 
     def force_resync(self, pattern="*", user=None):
         """Finish adoption (and any repair) at once."""

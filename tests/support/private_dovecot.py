@@ -99,11 +99,12 @@ class PrivateDovecot:
     driver:   mh, maildir or sdbox: where the mail of a user without a `mail` of his own lies.
     settings: top-level settings of dovecot.conf; plugin_settings: the plugin {} block.
     env:      variables the server's processes get (import_environment), e.g. LD_PRELOAD.
+    extra:    more text of dovecot.conf.
     trace:    a directory: every imap process runs under strace, one file per process there.
     """
 
     def __init__(self, directory, driver="mh", plugin=None, settings=None, plugin_settings=None,
-                 env=None, trace=None, port=None):
+                 env=None, trace=None, port=None, extra=""):
         self.directory = os.path.abspath(directory)
         self.driver = driver
         self.plugin = plugin
@@ -111,6 +112,7 @@ class PrivateDovecot:
         self.plugin_settings = dict(plugin_settings or {})
         self.env = dict(env or {})
         self.trace = trace
+        self.extra = extra
         self.port = port
         self.users = {}
         self.master = None
@@ -227,6 +229,7 @@ service lmtp {{
   }}
 }}
 """)
+        blocks.append(self.extra)
         return "\n".join(blocks)
 
     def _libexec(self):
