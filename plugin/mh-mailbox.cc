@@ -80,6 +80,10 @@ Hints hints_of_index(struct mailbox* box, const Location& location) {
 
 FolderSettings settings_for(struct mailbox* box) {
   FolderSettings settings = list_state(box->list).user().folder_settings();
+  const Options::Guard guard = list_state(box->list).user().options().inc_guard;
+  ListState& list = list_state(box->list);
+  settings.inc_guard = guard == Options::Guard::kAll ||
+                       (guard == Options::Guard::kInbox && list.folder_path(box->name) == list.inbox());
   settings.drafts = list_state(box->list).is_draft_folder(box->name);
   settings.flush = box->storage->set->parsed_fsync_mode != FSYNC_MODE_NEVER;
   struct event* event = box->event;

@@ -20,6 +20,7 @@ struct DeclaredSettings {
   pool_t pool;
   const char* mh_expunge;
   const char* mh_hidden_sequences;
+  const char* mh_inc_guard;
   const char* mh_keyword_map;
   const char* mh_lock_timeout;
   const char* mh_new_mail;
@@ -49,6 +50,7 @@ struct setting_define define_string(const char* name, size_t offset) {
 const struct setting_define kDefines[] = {define_filter("mh"),
                                           MH_STRING(mh_expunge),
                                           MH_STRING(mh_hidden_sequences),
+                                          MH_STRING(mh_inc_guard),
                                           MH_STRING(mh_keyword_map),
                                           MH_STRING(mh_lock_timeout),
                                           MH_STRING(mh_new_mail),
@@ -57,7 +59,7 @@ const struct setting_define kDefines[] = {define_filter("mh"),
                                           MH_STRING(mh_unseen_grace),
                                           {}};
 
-const DeclaredSettings kDefaults = {nullptr, "", "", "", "", "", "", "", ""};
+const DeclaredSettings kDefaults = {nullptr, "", "", "", "", "", "", "", "", ""};
 
 const struct setting_keyvalue kDefaultSettings[] = {
     {"mh/mailbox_list_layout", "fs"},
@@ -96,6 +98,7 @@ RawSettings read_settings(struct mail_user* user) {
   const std::pair<const char*, const char*> values[] = {
       {"mh_expunge", set->mh_expunge},
       {"mh_hidden_sequences", set->mh_hidden_sequences},
+      {"mh_inc_guard", set->mh_inc_guard},
       {"mh_keyword_map", set->mh_keyword_map},
       {"mh_lock_timeout", set->mh_lock_timeout},
       {"mh_new_mail", set->mh_new_mail},

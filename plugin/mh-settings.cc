@@ -104,8 +104,20 @@ Status parse_expunge(const std::string& name, const std::string& value, Options*
   return {};
 }
 
+Status parse_inc_guard(const std::string& name, const std::string& value, Options* options) {
+  using Guard = Options::Guard;
+  for (const auto& [word, guard] : {std::pair("inbox", Guard::kInbox), std::pair("all", Guard::kAll),
+                                    std::pair("none", Guard::kNone)}) {
+    if (value != word) continue;
+    options->inc_guard = guard;
+    return {};
+  }
+  return tl::unexpected(wrong(name, value, "inbox, all or none"));
+}
+
 constexpr std::pair<std::string_view, Parser> kSettings[] = {
-    {"mh_expunge", parse_expunge},           {"mh_hidden_sequences", parse_hidden},   {"mh_keyword_map", parse_keyword_map},
+    {"mh_expunge", parse_expunge},           {"mh_inc_guard", parse_inc_guard},
+    {"mh_hidden_sequences", parse_hidden},   {"mh_keyword_map", parse_keyword_map},
     {"mh_lock_timeout", parse_lock_timeout}, {"mh_new_mail", parse_new_mail},
     {"mh_profile", parse_profile},           {"mh_refile_flags", parse_refile_flags},
     {"mh_unseen_grace", parse_grace}};

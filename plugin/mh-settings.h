@@ -4,6 +4,7 @@
 //
 //   mh_expunge           unlink | backup: what remains of a message that is removed (unlink)
 //   mh_hidden_sequences  names of sequences that are no keywords
+//   mh_inc_guard         inbox | all | none: where new messages are kept from nmh's inc (inbox)
 //   mh_keyword_map       "keyword=sequence ...": IMAP keywords under sequence names of one's choice
 //   mh_lock_timeout      how long to wait for a folder's lock (20s)
 //   mh_new_mail          unseen | as-mh: what new mail is that no MH tool has decided about (unseen)
@@ -36,6 +37,7 @@ struct Options {
   std::vector<std::pair<std::string, std::string>> keyword_map;  // keyword, sequence
   std::vector<std::string> hidden_sequences;
   bool backup = false;  // mh_expunge
+  enum class Guard { kNone, kInbox, kAll } inc_guard = Guard::kInbox;
   bool refile_flags = true;
 };
 

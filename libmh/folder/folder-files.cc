@@ -255,6 +255,7 @@ Result<FilesOutcome> Folder::sync_files(bool thorough, const FlagsOf& flags_of) 
   in.take_over_verified(&changed);
   in.mind_lost_tags(plan, &changed);
   in.free_numbers(plan);
+  in.release_guards(&changed);
   in.give_uids(plan, &changed, &outcome);
   const std::vector<Tombstone> dropped = in.tombstones_of(plan.dropped, flags_of);
   MH_TRY_SET(outcome.deferred, in.commit_files(changed, dropped, outcome.added.size()));

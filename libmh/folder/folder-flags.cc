@@ -111,6 +111,7 @@ void Folder::Impl::remember_directory(bool merged) {
     recheck(std::max(listing->directory.mtime, listing->directory.ctime) + kSettle + 1);
   }
   if (waiting != 0) recheck(fs.now() + kQuiet);
+  if (guard_due != 0) recheck(guard_due);
 }
 
 Result<FlagMergeOutput> Folder::Impl::merge(const std::string& text, const FolderMemory& memory,

@@ -18,6 +18,8 @@ namespace mh {
 
 // Numbers of messages that vanished this recently (seconds) are not given again: exmh holds numbers.
 inline constexpr int64_t kNumberRest = 600;
+// For how long a new message is kept from being written to: see folder-guard.cc.
+inline constexpr Nanoseconds kGuardTime = 60 * kSecond;
 
 struct Folder::Impl {
   Impl(Fs& the_fs, FolderSettings the_settings)
@@ -50,6 +52,7 @@ struct Folder::Impl {
   std::map<uint32_t, Probe> edits;  // found by open_message(), for the next sync; by number
   size_t waiting = 0;
   size_t lost_tags = 0;
+  Nanoseconds guard_due = 0;                  // when write permission is to be given back; 0: never
   std::map<uint32_t, FileIdentity> verified;  // compared by open_message(), not yet in a record
   FolderMemory now;                           // what memory() returns
   std::optional<SequencesFile> sequences;
@@ -125,6 +128,10 @@ struct Folder::Impl {
   void undo_messages(std::span<const NewMessage> messages);
   Status note_saved(std::span<const NewMessage> messages);
   Result<bool> settle_saves(FilesOutcome* outcome);
+
+  // folder-guard.cc
+  bool guards() const;
+  void release_guards(std::vector<Record>* changed);
 
   // folder-flags.cc
   Result<SequencesFile::Hold> sequences_lock();

@@ -66,6 +66,7 @@ NewMessagePlace Folder::Impl::message_place() {
   const auto where = open_workshop();
   place.workshop = where ? *where : dir.get();
   place.mode = settings.message_mode != 0 ? settings.message_mode : location.directory_mode & 0666;
+  if (guards()) place.mode &= ~static_cast<mode_t>(0222);
   place.gid = location.gid;
   place.tags = location.may_tag && !state().options.contains("notag");
   return place;
@@ -82,6 +83,7 @@ Result<NewMessage> Folder::begin_message() {
 
 Status Folder::finish_message(NewMessage& message, uint32_t nth) {
   Impl& in = *impl_;
+  message.record.set(Record::kGuarded, in.guards());
   return mh::finish_message(in.fs, message, uidvalidity(), uidnext() + nth,
                             in.location.root->key(), in.settings.flush);
 }
@@ -215,6 +217,7 @@ Result<FolderMemory> Folder::Impl::bring_in(std::span<NewMessage> messages,
         after.highest = messages.back().record.number;
         now.recheck_at = after.recheck_at;
         recheck(std::max(stat.mtime, stat.ctime) + kSettle + 1);
+        if (guards()) recheck(fs.now() + kGuardTime);
         after.recheck_at = now.recheck_at;
       }
     }

@@ -57,6 +57,7 @@ struct FolderSettings {
   bool flush = true;                             // false: mail_fsync=never
   bool drafts = false;                           // the draft folder: every message is a draft
   mode_t message_mode = 0;                       // of new messages; 0: as the folder's, without x
+  bool inc_guard = false;                        // see folder-guard.cc
   bool backup = false;                           // a message removed stays as ",N", as after rmm
   std::function<void(const std::string&)> warn;  // one line for the admin
 };

@@ -52,6 +52,7 @@ struct Record {
     kVerified = 1u << 5,       // the content was compared while the file had just this identity
     kTagFlushed = 1u << 6,     // the tag line is on disk: the journal may forget the rest
     kNoTag = 1u << 7,          // tagging was undone by another writer: leave the file alone
+    kGuarded = 1u << 8,        // the file has no write permission yet: see folder-guard.cc
   };
 
   uint32_t uid = 0;

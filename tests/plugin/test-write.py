@@ -283,6 +283,20 @@ class Expunge(WriteCase):
         self.sane()
 
 
+class IncGuard(WriteCase):
+    def mode(self, number, folder="inbox"):
+        return os.stat(self.nmh.file(folder, number)).st_mode & 0o777
+
+    def test_inc_cannot_overwrite_what_was_just_delivered(self):
+        self.client.append("INBOX", as_imap(mail_maker.plain(9)))
+        number = max(self.nmh.numbers())
+        self.assertEqual(self.mode(number), 0o400)
+        self.assertRaises(PermissionError, open, self.nmh.file("inbox", number), "r+b")
+        self.client.ok("CREATE other")
+        self.client.append("other", as_imap(mail_maker.plain(9)))
+        self.assertEqual(self.mode(1, "other"), 0o600)
+
+
 class Backup(WriteCase):
     user_settings = {"mh_expunge": "backup"}
 
