@@ -28,6 +28,17 @@ uint64_t random_number() {
   return number;
 }
 
+// Never onto a number that is taken.
+Status move_in(Fs& fs, int from, const std::string& name, int to, uint32_t number) {
+  const std::string plain = std::to_string(number);
+  const Status moved = fs.rename(from, name.c_str(), to, plain.c_str(), RenameMode::kNoReplace);
+  const bool impossible = !moved && (moved.error().kind() == ErrorKind::kUnsupported ||
+                                     moved.error().kind() == ErrorKind::kInvalid);
+  if (!impossible) return moved;
+  MH_TRY(fs.link(from, name.c_str(), to, plain.c_str()));
+  return fs.unlink(from, name.c_str());
+}
+
 }  // namespace
 
 // tmp/ of the state, or the folder itself when that lies on another file system: there our names
@@ -47,12 +58,10 @@ Result<int> Folder::Impl::open_workshop() {
 // The file of this name in the workshop gets a number again.
 Status Folder::Impl::put_back(const std::string& name, uint32_t number) {
   MH_TRY_SET(const int from, open_workshop());
-  Status done = fs.rename(from, name.c_str(), dir.get(), std::to_string(number).c_str(),
-                          RenameMode::kNoReplace);
+  Status done = move_in(fs, from, name, dir.get(), number);
   while (!done && done.error().kind() == ErrorKind::kExists) {
     MH_TRY_SET(const uint32_t highest, highest_number(fs, dir.get()));
-    done = fs.rename(from, name.c_str(), dir.get(), std::to_string(highest + 1).c_str(),
-                     RenameMode::kNoReplace);
+    done = move_in(fs, from, name, dir.get(), highest + 1);
   }
   return done;
 }
@@ -63,8 +72,8 @@ Result<bool> Folder::Impl::remove_file(uint32_t number, const Record& record, bo
   MH_TRY_SET(const int to, open_workshop());
   const std::string plain = std::to_string(number);
   const std::string name = outgoing_name(number, random_number());
-  const Status taken = fs.rename(dir.get(), plain.c_str(), to, name.c_str(),
-                                 RenameMode::kNoReplace);
+  // Nothing has that name: so where there is no RENAME_NOREPLACE it does without.
+  const Status taken = fs.rename(dir.get(), plain.c_str(), to, name.c_str(), RenameMode::kReplace);
   if (!taken) {
     if (taken.error().kind() == ErrorKind::kNotFound) return false;
     return pass_on(taken);

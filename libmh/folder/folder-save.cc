@@ -111,8 +111,10 @@ Status Folder::Impl::retag(std::span<NewMessage> messages) {
 }
 
 Status Folder::Impl::write_save_intents(std::span<NewMessage> messages) {
-  const uint32_t first = messages.front().record.uid;
-  const uint32_t last = messages.back().record.uid;
+  const auto [lowest, highest] = std::ranges::minmax_element(
+      messages, {}, [](const NewMessage& message) { return message.record.uid; });
+  const uint32_t first = lowest->record.uid;
+  const uint32_t last = highest->record.uid;
   MH_TRY(journal->reserve_uids(state().uidnext, last - state().uidnext + 1));
   for (const NewMessage& message : messages) {
     const uint32_t uid = message.record.uid;
@@ -312,7 +314,7 @@ Result<bool> Folder::Impl::settle_saves(FilesOutcome* outcome) {
       if (record == nullptr) continue;
       const auto entry = std::find_if(
           listing->entries.begin(), listing->entries.end(),
-          [&](const Entry& each) { return each.file.same_file(record->file); });
+          [&](const Entry& each) { return each.file.same_content(record->file); });
       if (entry != listing->entries.end()) there.emplace_back(&*entry, record);
     }
     if (there.size() == saves.front().count) {

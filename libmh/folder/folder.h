@@ -191,7 +191,7 @@ class Folder {
   // HIGHESTMODSEQ has come to `modseq`: extends the floor durably when it is near.
   Status reserve_modseq(uint64_t modseq);
   // After a sync: gives messages, finished and flushed, their numbers and flags. Their UIDs are set,
-  // ascending, none below uidnext(). All of them come into the folder or, on an error, none.
+  // each another one, none below uidnext(). All of them come into the folder or, on an error, none.
   // kBusy names who holds nmh's lock. Returns `memory` with what is different now: as it was if
   // somebody else changed the folder too. After a crash see PendingSave.
   Result<FolderMemory> store_messages(std::span<NewMessage> messages, const FolderMemory& memory);
