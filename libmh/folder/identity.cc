@@ -53,9 +53,7 @@ void Pairing::by_number() {
       e = entry_with(entries_, records_[r].number);
     if (e == kNone) continue;
     next = e + 1;
-    const FileIdentity& file = entries_[e].file;
-    const bool found = weak_identity(records_[r].file, file) ? records_[r].file.same_content(file)
-                                                             : records_[r].file.same_file(file);
+    const bool found = likeness(records_[r].file, entries_[e].file) >= Likeness::kLikely;
     if (found && pairs_.record_of[e] == kNone) link(r, e);
   }
 }

@@ -1318,6 +1318,31 @@ TEST(ReconcileWithoutBirth, OfTwoRecordsOfOneInodeTheLikelierIsTriedFirst) {
   EXPECT_EQ(world.uid_at(9), 4u) << "by size and mtime, not by the lower number";
 }
 
+TEST(ReconcileWithoutBirth, AnEditBelowARecordedTagThatNoLongerVerifiesIsAnEdit) {
+  ReconcileWorld world = three_without_birth();
+  world.adopt(3);
+  world.files[3].tag->genuine = false;  // the secret was lost
+  std::string edited = world.files[3].visible;
+  edited[0] = 's';  // same length, other first block
+  world.rewrite(world.files[3], edited);
+  expect_edited(world.sync(), 3);
+}
+
+TEST(ReconcileWithoutBirth, WhenBirthTimesAppearANameKeepsItsUidThoughTheOtherOneIsGone) {
+  ReconcileWorld world = three_without_birth();
+  world.files[3].nlink = 2;
+  world.files[5] = world.files[3];
+  world.sync();
+  const uint32_t second = world.uid_at(5);
+  world.files.erase(3);
+  world.files[5].nlink = 1;
+  world.files[5].file.birth = 77 * kSecond;
+  const Plan plan = world.sync();
+  EXPECT_EQ(plan.dropped, Uids{3});
+  EXPECT_TRUE(plan.renumbered.empty());
+  EXPECT_EQ(world.uid_at(5), second);
+}
+
 TEST(ReconcileWithoutBirth, ABirthTimeThatAppearsLaterChangesNothing) {
   ReconcileWorld world = three_without_birth();
   for (auto& [number, file] : world.files) file.file.birth = 77 * kSecond;
