@@ -52,6 +52,7 @@ EXTRA_DIST += tests/support/gate.py
 EXTRA_DIST += tests/support/history.py
 EXTRA_DIST += tests/support/imap_client.py
 EXTRA_DIST += tests/support/mail_maker.py
+EXTRA_DIST += tests/support/mutate-reconcile.py
 EXTRA_DIST += tests/support/nmh.py
 EXTRA_DIST += tests/support/private_dovecot.py
 EXTRA_DIST += tests/support/runner.py

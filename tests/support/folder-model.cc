@@ -122,8 +122,8 @@ class Pass {
         if (m.file.inode != file.listed.inode) continue;
         if (!weak(m, file) && m.file.birth != file.listed.birth) continue;
         const bool own = m.number == file.number;
-        const bool sure = !weak(m, file) || stamps_agree(m, file);
-        matches.push_back({(sure ? 0 : 2) + (own ? 0 : 1), m.number, uid, f});
+        const int doubt = !weak(m, file) ? 0 : stamps_agree(m, file) ? 2 : 4;
+        matches.push_back({doubt + (own ? 0 : 1), m.number, uid, f});
       }
     }
     std::sort(matches.begin(), matches.end(),

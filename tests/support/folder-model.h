@@ -15,12 +15,12 @@
 //    else it counts as a file that nobody knows, and the message as missing. So an edit in place is
 //    one (dates and flags carried) only where a tag names the message; without it the old UID goes
 //    and a new message arrives.
-//  - Of several messages recorded with one inode number the file belongs to the first of: the one
-//    under its own number with size and mtime right; one with size and mtime right; the one under
-//    its own number; the one with the lowest recorded number. What does not fit then is not tried
-//    with another.
+//  - Of several messages recorded with one inode number the file belongs to the first of: one whose
+//    birth time agrees (where times have appeared meanwhile); one with size and mtime right; any;
+//    in each case the one under its own number before the others, those by their recorded numbers.
+//    What does not fit then is not tried with another.
 //  - A message that could not be read yet has no bytes to compare: any file with its inode number
-//    is it. (After an old journal was put back it may so show other bytes than it did: forgiven.)
+//    is it.
 #pragma once
 
 #include <cstdint>

@@ -10,6 +10,8 @@ namespace {
 
 using Kind = HeaderLine::Kind;
 
+constexpr uint64_t kAmbiguous = 0;
+
 uint64_t mix(uint64_t a, uint64_t b) {
   uint64_t x = a * 0xbf58476d1ce4e5b9u + b;
   x ^= x >> 31;
@@ -169,13 +171,16 @@ void SimulatedFolder::written(const File& file, std::optional<Nanoseconds> mtime
 }
 
 bool SimulatedFolder::looks_like_other_bytes(const SimulatedFile& file) {
-  const uint64_t bytes = content_below(file, 0).whole;
+  const uint64_t bytes = mix(content_below(file, 0).whole, read_as_message(file, nullptr).prefix);
   had_no_birth_ = had_no_birth_ || !keeps_birth;
   const Nanoseconds birth = had_no_birth_ ? 0 : file.stamp.birth;
-  const auto before = seen_.try_emplace({file.stamp.inode, static_cast<uint64_t>(birth),
-                                         file.stamp.size, static_cast<uint64_t>(file.stamp.mtime)},
-                                        bytes);
-  return before.first->second != bytes;
+  const auto before = seen_
+                          .try_emplace({file.stamp.inode, static_cast<uint64_t>(birth),
+                                        file.stamp.size, static_cast<uint64_t>(file.stamp.mtime)},
+                                       bytes)
+                          .first;
+  if (before->second != bytes) before->second = kAmbiguous;  // and stays so when the first are back
+  return before->second == kAmbiguous;
 }
 
 void SimulatedFolder::remove(uint32_t number) {
