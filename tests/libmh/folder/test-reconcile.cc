@@ -220,6 +220,14 @@ TEST(ReconcileAnnotation, WithUnmovedMtimeIsKept) {  // anno -preserve
   EXPECT_EQ(world.find(3)->prefix, 30u);
 }
 
+TEST(ReconcileAnnotation, OfALongMessageThatWasNeverHashedVerifiesNothing) {
+  ReconcileWorld world = three();
+  world.files[3].annotation = 30;
+  world.touch(world.files[3]);
+  expect_nothing_told(world.sync());
+  EXPECT_FALSE(world.find(3)->has(Record::kVerified));
+}
+
 TEST(ReconcileAnnotation, ByANewFileIsKept) {  // anno -noinplace
   ReconcileWorld world = three_adopted();
   world.files[3] = world.copy_of(world.files[3]);
@@ -637,6 +645,23 @@ TEST(ReconcileClaim, ACopyWrittenOverAnotherMessageIsACopy) {
   }
 }
 
+TEST(ReconcileClaim, ATagOverItsOwnBytesIsOfAnotherMessageWhereAnyNameDiffers) {
+  for (const int differs : {0, 1, 2}) {
+    ReconcileWorld world = three_adopted();
+    FakeFile& file = world.files[2];
+    file.visible = "Subject: other\n\nwritten over it\n";
+    Tag tag = file.tag->tag;
+    tag.length = static_cast<uint32_t>(file.visible.size());
+    tag.hash = fingerprint(file.visible);
+    if (differs == 0) tag.uid = 77;
+    if (differs == 1) tag.guid[3] ^= 1;
+    if (differs == 2) tag.uidvalidity = kValidity - 1;
+    file.tag = FakeTag{tag, true, true};
+    world.touch(file);
+    expect_replaced(world.sync(), 2);
+  }
+}
+
 TEST(ReconcileClaim, AnEditOfACopyThatBearsTheTagOfItsOriginalIsAnEdit) {
   ReconcileWorld world = three_adopted();
   world.files[9] = world.copy_of(world.files[3]);
@@ -899,6 +924,7 @@ TEST(ReconcileForeignTag, OfOtherBytesGivesNoGuid) {
     const Plan plan = world.sync();
     ASSERT_EQ(plan.added.size(), 1u);
     EXPECT_FALSE(plan.added[0].keeps_guid) << "a GUID stands for the same bytes for ever";
+    EXPECT_EQ(world.wholes, same_length ? 1 : 0) << "a wrong length needs no reading";
     EXPECT_EQ(plan.added[0].record.internal_date, 1111111111u);
     EXPECT_EQ(plan.added[0].origin, file.tag->tag.guid);
   }
