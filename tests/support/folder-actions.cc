@@ -632,6 +632,12 @@ Step sync_step(SyncKind kind) {
   return step;
 }
 
+Step arrival_step(uint32_t kind) {
+  Step step{0, 1, kind, 0};
+  while (kActions[step.action].play != arrive) ++step.action;
+  return step;
+}
+
 Step random_step(std::mt19937_64& random) {
   const uint64_t drawn = random();
   int at = static_cast<int>(drawn % kAllWeights);

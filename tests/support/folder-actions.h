@@ -62,6 +62,8 @@ SyncKind sync_kind(const Step& step);
 // Something that others do, at any moment.
 bool can_race(const Step& step);
 Step sync_step(SyncKind kind);
+// A message, of a kind, behind all others.
+Step arrival_step(uint32_t kind);
 Step random_step(std::mt19937_64& random);
 // Of a step that is no sync.
 void play(ModelledFolder& folder, const Step& step);

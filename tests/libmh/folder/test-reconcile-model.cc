@@ -165,8 +165,8 @@ class Replay {
     if (in_.log != nullptr) *in_.log << text << '\n';
   }
 
-  // A message that nobody has read yet has shown nothing - unless its journal is an old one: what it
-  // showed meanwhile is written nowhere.
+  // A message that nobody has read yet has shown nothing - unless its journal is an old one: what
+  // it showed meanwhile is written nowhere.
   void forgive_unread() {
     for (const Record& record : in_.known.records) {
       const std::pair uid(in_.known.uidvalidity, record.uid);
@@ -424,13 +424,8 @@ History random_history(uint64_t seed, bool keeps_birth) {
   const size_t length = 10 + random() % 70;
   // Most start with a few messages that are known.
   const size_t first = random() % 6;
-  for (size_t i = 0; i < first; ++i) {
-    Step arrival = sync_step(SyncKind::kRace);
-    ++arrival.action;
-    arrival.x = 1;
-    arrival.y = static_cast<uint32_t>(random() % 100'000);
-    history.steps.push_back(arrival);
-  }
+  for (size_t i = 0; i < first; ++i)
+    history.steps.push_back(arrival_step(static_cast<uint32_t>(random() % 100'000)));
   history.steps.push_back(sync_step(SyncKind::kWhole));
   while (history.steps.size() < length) history.steps.push_back(random_step(random));
   return history;
