@@ -11,7 +11,7 @@ libmh/folder/{reconcile,evidence,identity}.cc or of their tests:
 BUILD_DIR is a configured build directory (for mh-config.h). Nothing in it or in the source tree is
 changed: sources are broken and built in a temporary directory. A mutation whose text is not found
 exactly once is an error: the list then has to follow the code. Ends with status 1 if any mutation
-survived. About ten seconds for each.
+survived. A few seconds of computing for each.
 """
 
 import argparse
@@ -77,7 +77,8 @@ MUTATIONS = [
     ("gone", "lost UIDs without a file are not dropped", RECONCILE,
      "if (!hidden) plan_.dropped.push_back(lost_[i]);", ";"),
     # ---- same number, new inode
-    ("same number", "restored files are not recognised", RECONCILE, "    match_same_number();\n", ""),
+    ("same number", "restored files are not recognised", RECONCILE, "    match_same_number();\n",
+     ""),
     ("same number", "any bytes will do", RECONCILE,
      "if (same == Comparison::kSame) keep(r, e, false);",
      "if (same != Comparison::kReadWhole) keep(r, e, false);"),
@@ -85,7 +86,8 @@ MUTATIONS = [
      "if (same == Comparison::kReadWhole) ask(e, true, nullptr);", ""),
     ("same number", "a message never read is any file under its number", RECONCILE,
      "    if (record.has(Record::kUnreadable)) continue;\n",
-     "    if (record.has(Record::kUnreadable)) {\n      keep(r, e, false);\n      continue;\n    }\n"),
+ 
+        "    if (record.has(Record::kUnreadable)) {\n      keep(r, e, false);\n      continue;\n    }\n"),
     ("same number", "length is not compared", EVIDENCE,
      "probe.visible_size() != record.visible_size() || probe.first_hash", "probe.first_hash"),
     ("same number", "the first block is not compared", EVIDENCE,
@@ -137,7 +139,8 @@ MUTATIONS = [
     ("edit", "no flags are carried", RECONCILE, "    added.edited_from = edit->uid;\n", ""),
     ("edit", "the date is not carried", RECONCILE,
      "    added.record.internal_date = old.internal_date;\n", ""),
-    ("edit", "the save date is not carried", RECONCILE, "    added.record.saved = old.saved;\n", ""),
+    ("edit", "the save date is not carried", RECONCILE, "    added.record.saved = old.saved;\n",
+     ""),
     ("edit", "a GUID is taken from the tag", RECONCILE,
      "added.keeps_guid = edit == nullptr && !second", "added.keeps_guid = !second"),
     ("edit", "flags of a tombstone are looked for", RECONCILE, "    added.origin.reset();\n", ""),
@@ -177,7 +180,8 @@ MUTATIONS = [
      "known_by_identity && probe.prefix != record.prefix", "false && known_by_identity"),
     ("annotation", "the new prefix is not recorded", EVIDENCE,
      "  record.prefix = probe.prefix;\n", ""),
-    ("annotation", "the new stamps are not recorded", EVIDENCE, "  record.file = probe.file;\n", ""),
+    ("annotation", "the new stamps are not recorded", EVIDENCE, "  record.file = probe.file;\n",
+     ""),
     # ---- unknown file, verified tag of this UIDVALIDITY
     ("claim", "tags claim nothing", RECONCILE,
      "if (owner_[e] != kNone || !tagged_here(e)) return std::nullopt;", "return std::nullopt;"),
@@ -201,7 +205,8 @@ MUTATIONS = [
      "if (at == lost_.size() || recovered_[at]) return std::nullopt;",
      "if (at == lost_.size()) return std::nullopt;"),
     ("claim", "of a UID that is not missing", RECONCILE,
-     "if (file_of_[r] != kNone || records_[r].guid != tag.guid)", "if (records_[r].guid != tag.guid)"),
+     "if (file_of_[r] != kNone || records_[r].guid != tag.guid)",
+     "if (records_[r].guid != tag.guid)"),
     ("claim", "with another GUID", RECONCILE,
      "if (file_of_[r] != kNone || records_[r].guid != tag.guid)", "if (file_of_[r] != kNone)"),
     ("claim", "length and hash need not be right", RECONCILE,
@@ -239,7 +244,8 @@ MUTATIONS = [
      "         probe.tag.uid == record.uid && probe.tag.guid == record.guid;",
      "         probe.tag.guid == record.guid;"),
     ("claim", "nor its GUID", EVIDENCE,
-     "probe.tag.uid == record.uid && probe.tag.guid == record.guid;", "probe.tag.uid == record.uid;"),
+     "probe.tag.uid == record.uid && probe.tag.guid == record.guid;",
+     "probe.tag.uid == record.uid;"),
     ("claim", "nor its UIDVALIDITY", EVIDENCE,
      "probe.tag_kind == Probe::TagKind::kVerified && probe.tag.uidvalidity == uidvalidity &&",
      "probe.tag_kind == Probe::TagKind::kVerified && uidvalidity != 0 &&"),
@@ -247,7 +253,8 @@ MUTATIONS = [
     ("tag", "nobody hears of a tag taken away", RECONCILE,
      "    plan_.untagged.push_back(was.uid);\n", ""),
     ("tag", "a file whose tag was taken away is tagged again", RECONCILE,
-     "if (in_place || read.tag_kind == Probe::TagKind::kUnverified) found.set(Record::kNoTag, true);",
+ 
+        "if (in_place || read.tag_kind == Probe::TagKind::kUnverified) found.set(Record::kNoTag, true);",
      ""),
     ("tag", "a restored file without tag is left alone", RECONCILE,
      "if (in_place || read.tag_kind == Probe::TagKind::kUnverified) found", "found"),
@@ -267,14 +274,16 @@ MUTATIONS = [
     # ---- unknown file: no tag, any other tag
     ("arrival", "nobody announces it", RECONCILE, "    add_one(e, nullptr);\n", ""),
     ("arrival", "out of order", RECONCILE,
-     "return a.record.number < b.record.number; });", "return a.record.number > b.record.number; });"),
+     "return a.record.number < b.record.number; });",
+     "return a.record.number > b.record.number; });"),
     ("arrival", "without the date of delivery", EVIDENCE,
      "probe.delivery_date.value_or(to_date(probe.file.mtime))", "to_date(probe.file.mtime)"),
     ("arrival", "without the date of its tag", EVIDENCE,
      "    record.internal_date = probe.tag.internal_date;\n    record.saved", "    record.saved"),
     ("arrival", "without the save date of its tag", EVIDENCE,
      "    record.saved = probe.tag.saved;\n    record.guid", "    record.guid"),
-    ("arrival", "without the GUID of its tag", EVIDENCE, "    record.guid = probe.tag.guid;\n    added",
+    ("arrival", "without the GUID of its tag",
+     EVIDENCE, "    record.guid = probe.tag.guid;\n    added",
      "    added"),
     ("arrival", "no tombstone is looked for", EVIDENCE, "    added.origin = probe.tag.guid;\n", ""),
     ("arrival", "an unverified tag below annotations is trusted", EVIDENCE,
@@ -295,8 +304,10 @@ MUTATIONS = [
     ("arrival", "the GUID is never taken: nobody reads the whole", RECONCILE,
      "if (!readable(e) || !tag_may_fit(*probe(e)) || probe(e)->hash) return;", "return;"),
     ("arrival", "its Replied: sets nothing", EVIDENCE, "  added.replied = probe.replied;\n", ""),
-    ("arrival", "its Forwarded: sets nothing", EVIDENCE, "  added.forwarded = probe.forwarded;\n", ""),
-    ("arrival", "its hash is forgotten", EVIDENCE, "    record.set(Record::kHashKnown, true);\n", ""),
+    ("arrival", "its Forwarded: sets nothing", EVIDENCE, "  added.forwarded = probe.forwarded;\n",
+     ""),
+    ("arrival", "its hash is forgotten", EVIDENCE, "    record.set(Record::kHashKnown, true);\n",
+     ""),
     ("arrival", "its first block is forgotten", EVIDENCE,
      "  record.first_hash = probe.first_hash;\n", ""),
     # ---- copies and second names
@@ -304,7 +315,8 @@ MUTATIONS = [
      "std::binary_search(used.begin(), used.end(), guid)", "false"),
     ("copy", "two arrivals share a GUID", EVIDENCE,
      "(i > 0 && wanted[i - 1].first == guid) ||\n        std", "std"),
-    ("copy", "all zeros are a GUID", EVIDENCE, "  used.push_back(Guid{});  // all zero is none\n", ""),
+    ("copy", "all zeros are a GUID", EVIDENCE, "  used.push_back(Guid{});  // all zero is none\n",
+     ""),
     ("copy", "a GUID that goes in this pass is in use", RECONCILE,
      "if (!std::binary_search(plan_.dropped.begin(), plan_.dropped.end(), record.uid))", ""),
     ("copy", "a second name takes the GUID", RECONCILE,
@@ -316,7 +328,8 @@ MUTATIONS = [
     # ---- unreadable
     ("unreadable", "a known message that cannot be read is dropped", RECONCILE,
      "  record.number = entry.number;\n  // The old",
-     "  if (probe(e) != nullptr) return release(r, e);\n  record.number = entry.number;\n  // The old"),
+ 
+        "  if (probe(e) != nullptr) return release(r, e);\n  record.number = entry.number;\n  // The old"),
     ("unreadable", "a file under the number of a message does not make it wait", RECONCILE,
      "      file_of_[r] = owner_[e] = kTaken;\n      continue;", "      continue;"),
     ("unreadable", "its edit is not seen when it can be read", RECONCILE,
@@ -350,7 +363,8 @@ MUTATIONS = [
     ("writing", "nobody hears that a known one waits", RECONCILE,
      "  if (being_written) plan_.waiting.push_back(entry.number);\n", ""),
     ("writing", "nobody hears that one under a known number waits", RECONCILE,
-     "      if (probe(e)->state == State::kBeingWritten) plan_.waiting.push_back(entries_[e].number);\n"
+ 
+        "      if (probe(e)->state == State::kBeingWritten) plan_.waiting.push_back(entries_[e].number);\n"
      "      file_of_", "      file_of_"),
     # ---- listings that are not whole, or outdated
     ("partial", "a partial listing counts as whole", RECONCILE,
@@ -366,11 +380,13 @@ MUTATIONS = [
      "  owner_ = entries_of_records(records_, entries_, kTaken);\n",
      "  owner_.assign(entries_.size(), kNone);\n"),
     ("partial", "files under recorded numbers are arrivals", IDENTITY,
-     "if (const uint32_t e = entry_with(entries, record.number); e != kNone) marked[e] = mark;", ""),
+     "if (const uint32_t e = entry_with(entries, record.number); e != kNone) marked[e] = mark;",
+     ""),
     ("partial", "files with recorded inodes are arrivals", IDENTITY,
      "      marked[name->second] = mark;", "      static_cast<void>(marked);"),
     ("partial", "second names are arrivals", RECONCILE,
-     "if (owner_[e] != kNone || second || tagged_here(e)", "if (owner_[e] != kNone || tagged_here(e)"),
+     "if (owner_[e] != kNone || second || tagged_here(e)",
+     "if (owner_[e] != kNone || tagged_here(e)"),
     ("partial", "files with our tag are arrivals", RECONCILE,
      "second || tagged_here(e) || gone(e)) continue;", "second || gone(e)) continue;"),
     ("partial", "files that cannot be read are arrivals", RECONCILE,
@@ -387,7 +403,8 @@ MUTATIONS = [
      "  std::sort(plan_.renumbered.begin(), plan_.renumbered.end());\n", ""),
     ("order", "untagged", RECONCILE,
      "  std::sort(plan_.untagged.begin(), plan_.untagged.end());\n", ""),
-    ("order", "waiting", RECONCILE, "  std::sort(plan_.waiting.begin(), plan_.waiting.end());\n", ""),
+    ("order", "waiting", RECONCILE, "  std::sort(plan_.waiting.begin(), plan_.waiting.end());\n",
+     ""),
     ("order", "dropped", RECONCILE,
      "  std::sort(plan_.dropped.begin(), plan_.dropped.end());\n", ""),
 ]
