@@ -327,6 +327,41 @@ TEST(ReconcileEdit, ByANewFileUnderAnotherNumberThatStillBearsTheTag) {
   EXPECT_EQ(plan.added.at(0).record.number, 9u);
 }
 
+TEST(ReconcileEdit, UnderAVerifiedTagOfOtherBytesIsAnEdit) {
+  ReconcileWorld world = three_adopted();
+  FakeFile& file = world.files[3];
+  std::string edited = file.visible;
+  edited[4000] = 'y';
+  file.tag = FakeTag{foreign_tag(file.visible, 9), true, true};
+  world.rewrite(file, edited);
+  expect_edited(world.sync(), 3);
+}
+
+TEST(ReconcileEdit, OfAFileWhoseOwnTagContradictsTheRecordIsAnEdit) {
+  ReconcileWorld world = three();
+  FakeFile& file = world.files[2];
+  world.rewrite(file, "Subject: two\n\nother bytes\n");
+  Tag tag = foreign_tag(file.visible, 9);
+  tag.uidvalidity = kValidity;
+  tag.uid = 2;
+  tag.guid = world.find(2)->guid;
+  file.tag = FakeTag{tag, true, true};
+  expect_edited(world.sync(), 2);
+}
+
+TEST(ReconcileEdit, OfTwoNewFilesTheOneUnderTheRecordedNumberCarries) {
+  ReconcileWorld world = three_adopted();
+  const FakeFile a = world.copy_of(world.files[3]), b = world.copy_of(world.files[3]);
+  world.files[1] = a;
+  world.files[3] = b;
+  world.rewrite(world.files[1], "edited\n");
+  world.rewrite(world.files[3], "edited in another way\n");
+  const Plan plan = world.sync();
+  ASSERT_EQ(plan.added.size(), 2u);
+  EXPECT_FALSE(plan.added[0].edited_from);
+  EXPECT_EQ(plan.added[1].edited_from, 3u);
+}
+
 TEST(ReconcileEdit, TruncatedToNothingIsAnEdit) {
   ReconcileWorld world = three_adopted();
   world.files[2].tag.reset();
@@ -461,6 +496,25 @@ TEST(ReconcileTag, ReplacedByThatOfAnotherRootIsLeftAlone) {
   expect_nothing_told(plan);
   EXPECT_EQ(plan.untagged, Uids{3});
   EXPECT_TRUE(world.find(3)->has(Record::kNoTag));
+}
+
+TEST(ReconcileTag, ReplacedWithoutATraceIsNoLongerOnDisk) {
+  ReconcileWorld world = three_adopted();
+  world.records[2].set(Record::kTagFlushed, true);
+  FakeFile& file = world.files[3];
+  file.file.ctime += 9;  // size and mtime as they were
+  file.tag = FakeTag{foreign_tag(file.visible, 5), false, true};
+  Probe read;
+  read.state = State::kRead;
+  read.file = file.file;
+  read.tag_kind = Probe::TagKind::kUnverified;
+  read.tag = file.tag->tag;
+  read.prefix = file.prefix();
+  read.first_hash = world.find(3)->first_hash;
+  read.hash = fingerprint(file.visible);
+  world.known_probes[3] = read;
+  expect_nothing_told(world.sync());
+  EXPECT_FALSE(world.find(3)->has(Record::kTagFlushed));
 }
 
 TEST(ReconcileTag, OnRecordNeedsNoCheckThatVerifies) {  // the secret was lost
@@ -1100,6 +1154,15 @@ TEST(ReconcileUnreadable, AnArrivalIsAMessageAndFilledInLater) {
   EXPECT_EQ(read.prefix, 12u);
   EXPECT_EQ(read.guid, unread.guid);
   EXPECT_EQ(read.internal_date, unread.internal_date) << "it was served";
+}
+
+TEST(ReconcileUnreadable, AnotherFileUnderTheNumberOfOneNeverReadIsAnotherMessage) {
+  ReconcileWorld world = three();
+  world.create(9, "Subject: hidden\n\nx\n").state = State::kUnreadable;
+  world.sync();
+  world.files.erase(9);
+  world.create(9, "Subject: new\n\ny\n");
+  expect_replaced(world.sync(), 4);
 }
 
 // ---- Half-written files -----------------------------------------------------------------------
