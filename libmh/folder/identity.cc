@@ -34,7 +34,8 @@ class Pairing {
 
  private:
   void one_inode(std::span<const uint32_t> records, std::span<const uint32_t> entries);
-  void own_numbers(std::span<const uint32_t> records, std::span<const uint32_t> entries);
+  void own_numbers(std::span<const uint32_t> records, std::span<const uint32_t> entries,
+                   Likeness wanted);
   void link(uint32_t r, uint32_t e) {
     pairs_.entry_of[r] = e;
     pairs_.record_of[e] = r;
@@ -91,20 +92,21 @@ void Pairing::by_inode() {
 }
 
 // by_number() has left these pairs to better ones.
-void Pairing::own_numbers(std::span<const uint32_t> records, std::span<const uint32_t> entries) {
+void Pairing::own_numbers(std::span<const uint32_t> records, std::span<const uint32_t> entries,
+                          Likeness wanted) {
   for (const uint32_t r : records) {
     const auto own =
         std::lower_bound(entries.begin(), entries.end(), records_[r].number,
                          [&](uint32_t e, uint32_t number) { return entries_[e].number < number; });
     if (own == entries.end() || entries_[*own].number != records_[r].number) continue;
     const bool free = pairs_.entry_of[r] == kNone && pairs_.record_of[*own] == kNone;
-    if (free && may_be_same_file(records_[r].file, entries_[*own].file)) link(r, *own);
+    if (free && likeness(records_[r].file, entries_[*own].file) == wanted) link(r, *own);
   }
 }
 
 void Pairing::one_inode(std::span<const uint32_t> records, std::span<const uint32_t> entries) {
   for (const Likeness wanted : {Likeness::kProven, Likeness::kLikely, Likeness::kPossible}) {
-    if (wanted == Likeness::kPossible) own_numbers(records, entries);
+    own_numbers(records, entries, wanted);
     size_t next = 0;
     for (const uint32_t r : records) {
       if (pairs_.entry_of[r] != kNone) continue;

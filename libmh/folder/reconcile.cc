@@ -5,6 +5,7 @@
 #include "libmh/folder/reconcile.h"
 
 #include <algorithm>
+#include <map>
 #include <tuple>
 #include <utility>
 
@@ -107,10 +108,13 @@ class Reconciler {
       request.recorded = tag_of(*known, input_.uidvalidity);
     plan_.needed.push_back(std::move(request));
   }
-  // The start of an unknown file, and all of it where its tag can only be believed so.
+  // The start of an unknown file, and all of it where its tag can only be believed so. The tag on
+  // record of a released one is looked for again: else the answer would begin elsewhere.
   void ask_about_unknown(uint32_t e) {
     if (probe(e) == nullptr) ask(e, false, nullptr);
-    if (readable(e) && tag_may_fit(*probe(e)) && !probe(e)->hash) ask(e, true, nullptr);
+    if (!readable(e) || !tag_may_fit(*probe(e)) || probe(e)->hash) return;
+    const auto released = released_.find(e);
+    ask(e, true, released == released_.end() ? nullptr : &records_[released->second]);
   }
   Plan only_needs() {
     Plan plan;
@@ -122,7 +126,10 @@ class Reconciler {
     file_of_[r] = e;
     owner_[e] = r;
   }
-  void release(uint32_t r, uint32_t e) { file_of_[r] = owner_[e] = kNone; }
+  void release(uint32_t r, uint32_t e) {
+    file_of_[r] = owner_[e] = kNone;
+    released_[e] = r;
+  }
   void change(uint32_t r, const Record& record) {
     if (record == records_[r]) return;
     if (record.number != records_[r].number) plan_.renumbered.push_back(record.uid);
@@ -156,10 +163,11 @@ class Reconciler {
   std::vector<uint32_t> owner_;    // of each entry: its record, kNone while unknown
   std::vector<const Probe*> probe_of_;
   std::vector<bool> asked_;
-  std::vector<uint32_t> unknown_;       // entries, in number order
-  std::vector<uint32_t> second_names_;  // among them, sorted
-  std::vector<uint32_t> lost_;          // UIDs without a record
-  std::vector<bool> recovered_;         // those of them that some file turned out to be
+  std::map<uint32_t, uint32_t> released_;  // entries that are not the record of their identity
+  std::vector<uint32_t> unknown_;          // entries, in number order
+  std::vector<uint32_t> second_names_;     // among them, sorted
+  std::vector<uint32_t> lost_;             // UIDs without a record
+  std::vector<bool> recovered_;            // those of them that some file turned out to be
   std::vector<Edit> edits_;
   std::vector<Guid> found_guids_;  // of messages whose records were lost and made anew
   bool outdated_ = false;          // a probe has found that an entry is not there any more

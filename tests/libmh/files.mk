@@ -64,6 +64,7 @@ tests_libmh_test_folder_LDADD = $(libmh_test_ldadd)
 tests_libmh_test_folder_SOURCES += tests/libmh/folder/test-flag-merge.cc
 tests_libmh_test_folder_SOURCES += tests/libmh/folder/test-folder.cc
 tests_libmh_test_folder_SOURCES += tests/libmh/folder/test-probe.cc
+tests_libmh_test_folder_SOURCES += tests/libmh/folder/test-reconcile-model.cc
 tests_libmh_test_folder_SOURCES += tests/libmh/folder/test-reconcile.cc
 tests_libmh_test_folder_SOURCES += tests/libmh/folder/test-root.cc
 tests_libmh_test_folder_SOURCES += tests/libmh/folder/test-scan.cc

@@ -220,6 +220,14 @@ TEST(ReconcileAnnotation, WithUnmovedMtimeIsKept) {  // anno -preserve
   EXPECT_EQ(world.find(3)->prefix, 30u);
 }
 
+TEST(ReconcileAnnotation, OfALongMessageThatWasNeverHashedVerifiesNothing) {
+  ReconcileWorld world = three();
+  world.files[3].annotation = 30;
+  world.touch(world.files[3]);
+  expect_nothing_told(world.sync());
+  EXPECT_FALSE(world.find(3)->has(Record::kVerified));
+}
+
 TEST(ReconcileAnnotation, ByANewFileIsKept) {  // anno -noinplace
   ReconcileWorld world = three_adopted();
   world.files[3] = world.copy_of(world.files[3]);
@@ -317,6 +325,41 @@ TEST(ReconcileEdit, ByANewFileUnderAnotherNumberThatStillBearsTheTag) {
   const Plan plan = world.sync();
   expect_edited(plan, 3);
   EXPECT_EQ(plan.added.at(0).record.number, 9u);
+}
+
+TEST(ReconcileEdit, UnderAVerifiedTagOfOtherBytesIsAnEdit) {
+  ReconcileWorld world = three_adopted();
+  FakeFile& file = world.files[3];
+  std::string edited = file.visible;
+  edited[4000] = 'y';
+  file.tag = FakeTag{foreign_tag(file.visible, 9), true, true};
+  world.rewrite(file, edited);
+  expect_edited(world.sync(), 3);
+}
+
+TEST(ReconcileEdit, OfAFileWhoseOwnTagContradictsTheRecordIsAnEdit) {
+  ReconcileWorld world = three();
+  FakeFile& file = world.files[2];
+  world.rewrite(file, "Subject: two\n\nother bytes\n");
+  Tag tag = foreign_tag(file.visible, 9);
+  tag.uidvalidity = kValidity;
+  tag.uid = 2;
+  tag.guid = world.find(2)->guid;
+  file.tag = FakeTag{tag, true, true};
+  expect_edited(world.sync(), 2);
+}
+
+TEST(ReconcileEdit, OfTwoNewFilesTheOneUnderTheRecordedNumberCarries) {
+  ReconcileWorld world = three_adopted();
+  const FakeFile a = world.copy_of(world.files[3]), b = world.copy_of(world.files[3]);
+  world.files[1] = a;
+  world.files[3] = b;
+  world.rewrite(world.files[1], "edited\n");
+  world.rewrite(world.files[3], "edited in another way\n");
+  const Plan plan = world.sync();
+  ASSERT_EQ(plan.added.size(), 2u);
+  EXPECT_FALSE(plan.added[0].edited_from);
+  EXPECT_EQ(plan.added[1].edited_from, 3u);
 }
 
 TEST(ReconcileEdit, TruncatedToNothingIsAnEdit) {
@@ -453,6 +496,25 @@ TEST(ReconcileTag, ReplacedByThatOfAnotherRootIsLeftAlone) {
   expect_nothing_told(plan);
   EXPECT_EQ(plan.untagged, Uids{3});
   EXPECT_TRUE(world.find(3)->has(Record::kNoTag));
+}
+
+TEST(ReconcileTag, ReplacedWithoutATraceIsNoLongerOnDisk) {
+  ReconcileWorld world = three_adopted();
+  world.records[2].set(Record::kTagFlushed, true);
+  FakeFile& file = world.files[3];
+  file.file.ctime += 9;  // size and mtime as they were
+  file.tag = FakeTag{foreign_tag(file.visible, 5), false, true};
+  Probe read;
+  read.state = State::kRead;
+  read.file = file.file;
+  read.tag_kind = Probe::TagKind::kUnverified;
+  read.tag = file.tag->tag;
+  read.prefix = file.prefix();
+  read.first_hash = world.find(3)->first_hash;
+  read.hash = fingerprint(file.visible);
+  world.known_probes[3] = read;
+  expect_nothing_told(world.sync());
+  EXPECT_FALSE(world.find(3)->has(Record::kTagFlushed));
 }
 
 TEST(ReconcileTag, OnRecordNeedsNoCheckThatVerifies) {  // the secret was lost
@@ -634,6 +696,23 @@ TEST(ReconcileClaim, ACopyWrittenOverAnotherMessageIsACopy) {
     expect_replaced(plan, 2);
     EXPECT_EQ(plan.added[0].keeps_guid, !of_here);
     EXPECT_EQ(world.uid_at(3), 3u);
+  }
+}
+
+TEST(ReconcileClaim, ATagOverItsOwnBytesIsOfAnotherMessageWhereAnyNameDiffers) {
+  for (const int differs : {0, 1, 2}) {
+    ReconcileWorld world = three_adopted();
+    FakeFile& file = world.files[2];
+    file.visible = "Subject: other\n\nwritten over it\n";
+    Tag tag = file.tag->tag;
+    tag.length = static_cast<uint32_t>(file.visible.size());
+    tag.hash = fingerprint(file.visible);
+    if (differs == 0) tag.uid = 77;
+    if (differs == 1) tag.guid[3] ^= 1;
+    if (differs == 2) tag.uidvalidity = kValidity - 1;
+    file.tag = FakeTag{tag, true, true};
+    world.touch(file);
+    expect_replaced(world.sync(), 2);
   }
 }
 
@@ -899,6 +978,7 @@ TEST(ReconcileForeignTag, OfOtherBytesGivesNoGuid) {
     const Plan plan = world.sync();
     ASSERT_EQ(plan.added.size(), 1u);
     EXPECT_FALSE(plan.added[0].keeps_guid) << "a GUID stands for the same bytes for ever";
+    EXPECT_EQ(world.wholes, same_length ? 1 : 0) << "a wrong length needs no reading";
     EXPECT_EQ(plan.added[0].record.internal_date, 1111111111u);
     EXPECT_EQ(plan.added[0].origin, file.tag->tag.guid);
   }
@@ -1074,6 +1154,15 @@ TEST(ReconcileUnreadable, AnArrivalIsAMessageAndFilledInLater) {
   EXPECT_EQ(read.prefix, 12u);
   EXPECT_EQ(read.guid, unread.guid);
   EXPECT_EQ(read.internal_date, unread.internal_date) << "it was served";
+}
+
+TEST(ReconcileUnreadable, AnotherFileUnderTheNumberOfOneNeverReadIsAnotherMessage) {
+  ReconcileWorld world = three();
+  world.create(9, "Subject: hidden\n\nx\n").state = State::kUnreadable;
+  world.sync();
+  world.files.erase(9);
+  world.create(9, "Subject: new\n\ny\n");
+  expect_replaced(world.sync(), 4);
 }
 
 // ---- Half-written files -----------------------------------------------------------------------
@@ -1316,6 +1405,31 @@ TEST(ReconcileWithoutBirth, OfTwoRecordsOfOneInodeTheLikelierIsTriedFirst) {
   world.move(4, 9);
   expect_nothing_told(world.sync());
   EXPECT_EQ(world.uid_at(9), 4u) << "by size and mtime, not by the lower number";
+}
+
+TEST(ReconcileWithoutBirth, AnEditBelowARecordedTagThatNoLongerVerifiesIsAnEdit) {
+  ReconcileWorld world = three_without_birth();
+  world.adopt(3);
+  world.files[3].tag->genuine = false;  // the secret was lost
+  std::string edited = world.files[3].visible;
+  edited[0] = 's';  // same length, other first block
+  world.rewrite(world.files[3], edited);
+  expect_edited(world.sync(), 3);
+}
+
+TEST(ReconcileWithoutBirth, WhenBirthTimesAppearANameKeepsItsUidThoughTheOtherOneIsGone) {
+  ReconcileWorld world = three_without_birth();
+  world.files[3].nlink = 2;
+  world.files[5] = world.files[3];
+  world.sync();
+  const uint32_t second = world.uid_at(5);
+  world.files.erase(3);
+  world.files[5].nlink = 1;
+  world.files[5].file.birth = 77 * kSecond;
+  const Plan plan = world.sync();
+  EXPECT_EQ(plan.dropped, Uids{3});
+  EXPECT_TRUE(plan.renumbered.empty());
+  EXPECT_EQ(world.uid_at(5), second);
 }
 
 TEST(ReconcileWithoutBirth, ABirthTimeThatAppearsLaterChangesNothing) {
