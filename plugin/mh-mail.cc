@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include "plugin/mh-mail.h"
 
-#include <fcntl.h>
-
 #include "plugin/guard.h"
 #include "plugin/mh-mailbox.h"
 #include "plugin/mh-save.h"
@@ -47,32 +45,36 @@ Result<Record> record_of(struct mail* mail) {
   return folder_of(mail).record(mail->uid);
 }
 
-// A message that is being saved has no number yet.
-Result<OpenMessage> open_file(struct mail* mail) {
-  const NewMessage* saving = saving_message(mail);
-  if (saving == nullptr) return folder_of(mail).open_message(mail->uid, hint_for(mail));
-  OpenMessage opened;
-  opened.fd = Fd(fcntl(saving->file.get(), F_DUPFD_CLOEXEC, 0));
-  if (!opened.fd) return fail(ErrorKind::kIo, "no file descriptor is left");
-  MH_TRY_SET(opened.stat, Fs::posix().fstat(opened.fd.get()));
-  opened.prefix = saving->text_at;
-  opened.size = opened.stat.size - saving->text_at;
-  return opened;
+// The whole file, and where the message lies in it.
+struct MessageFile {
+  struct istream* file;
+  uint64_t begin;
+  uint64_t size;
+};
+
+Result<MessageFile> open_file(struct mail* mail) {
+  // A message that is being saved has no number yet.
+  if (const NewMessage* saving = saving_message(mail)) {
+    return MessageFile{i_stream_create_fd(saving->file.get(), IO_BLOCK_SIZE), saving->text_at,
+                       saving->record.visible_size()};
+  }
+  MH_TRY_SET(OpenMessage opened, folder_of(mail).open_message(mail->uid, hint_for(mail)));
+  int fd = opened.fd.release();
+  struct istream* file = i_stream_create_fd_autoclose(&fd, IO_BLOCK_SIZE);
+  i_stream_set_name(file, t_strdup_printf("%s/%u", mailbox_get_path(mail->box), opened.number));
+  return MessageFile{file, opened.prefix, opened.size};
 }
 
-// The whole file, then the message within it.
 int open_stream(struct mail* mail) {
   struct index_mail_data* data = &index_mail_of(mail)->data;
   if (!mail_stream_access_start(mail)) return -1;
   ++mail->transaction->stats.open_lookup_count;
-  auto opened = open_file(mail);
+  const auto opened = open_file(mail);
   if (!opened) return failed(mail, opened.error());
 
-  int fd = opened->fd.release();
-  struct istream* file = i_stream_create_fd_autoclose(&fd, IO_BLOCK_SIZE);
-  i_stream_set_name(file, t_strdup_printf("%s/%u", mailbox_get_path(mail->box), opened->number));
+  struct istream* file = opened->file;
   index_mail_set_read_buffer_size(mail, file);
-  struct istream* message = i_stream_create_range(file, opened->prefix, opened->size);
+  struct istream* message = i_stream_create_range(file, opened->begin, opened->size);
   i_stream_set_name(message, i_stream_get_name(file));
   i_stream_unref(&file);
 
