@@ -51,6 +51,8 @@ libmh_libmh_la_SOURCES += libmh/system/waiting.h
 
 # store
 libmh_libmh_la_SOURCES += libmh/store/bdb-store.cc
+libmh_libmh_la_SOURCES += libmh/store/index-seal.cc
+libmh_libmh_la_SOURCES += libmh/store/index-seal.h
 libmh_libmh_la_SOURCES += libmh/store/journal-facts.cc
 libmh_libmh_la_SOURCES += libmh/store/journal-facts.h
 libmh_libmh_la_SOURCES += libmh/store/journal.cc

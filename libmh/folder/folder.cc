@@ -341,6 +341,19 @@ Status Folder::change_identity(const Identity& wanted) {
   return {};
 }
 
+std::optional<IndexSeal> Folder::index_seal() const {
+  if (!impl_->state_dir) return std::nullopt;
+  return read_index_seal(impl_->fs, impl_->state_dir.get());
+}
+
+void Folder::set_index_seal(const IndexSeal& seal) {
+  Impl& in = *impl_;
+  if (!in.state_dir || !in.held) return;
+  const Status written = write_index_seal(in.fs, in.state_dir.get(), seal,
+                                          in.location.directory_mode & 0666, in.location.gid);
+  static_cast<void>(written);
+}
+
 Status Folder::maintain() {
   Impl& in = *impl_;
   if (!in.journal || !in.journal->writable() || !in.held) return {};

@@ -39,6 +39,7 @@
 #include "libmh/folder/scan.h"
 #include "libmh/format/profile.h"
 #include "libmh/result.h"
+#include "libmh/store/index-seal.h"
 #include "libmh/store/journal.h"
 #include "libmh/store/store.h"
 #include "libmh/system/folder-lock.h"
@@ -207,6 +208,10 @@ class Folder {
     uint64_t highest_modseq = 0;  // at least
   };
   Status change_identity(const Identity& wanted);
+  // How the caller's index was when it was last committed; see libmh/store/index-seal.h. nullopt: not
+  // known. Written under the lock; what fails costs a comparison of everything, no truth.
+  std::optional<IndexSeal> index_seal() const;
+  void set_index_seal(const IndexSeal& seal);
   // Folds the journal into the store, and compacts it, when that is worth it or the last sync was
   // thorough.
   Status maintain();

@@ -205,7 +205,7 @@ Result<HeaderLine> parse_header(std::string_view text) {
   return header;
 }
 
-// E <inode> <birth> <generation> <offset> <ctime>
+// E <inode> <birth> <generation> <offset> <ctime> <own inode> <own birth>
 void print_seal(std::string& out, const Seal& seal) {
   JournalLineWriter(out, 'E')
       .number(seal.inode)
@@ -213,6 +213,8 @@ void print_seal(std::string& out, const Seal& seal) {
       .hash(seal.generation)
       .number(seal.offset)
       .number(seal.ctime)
+      .number(seal.own_inode)
+      .number(seal.own_birth)
       .end();
 }
 
@@ -220,7 +222,8 @@ std::optional<Seal> parse_seal(std::string_view text) {
   Seal seal;
   JournalLineReader line(text);
   line.number(seal.inode).number(seal.birth).hash(seal.generation).number(seal.offset);
-  if (line.kind() != 'E' || !line.number(seal.ctime).end()) return std::nullopt;
+  line.number(seal.ctime).number(seal.own_inode).number(seal.own_birth);
+  if (line.kind() != 'E' || !line.end()) return std::nullopt;
   return seal;
 }
 

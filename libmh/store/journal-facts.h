@@ -40,6 +40,8 @@ struct Seal {
   uint64_t generation = 0;
   uint64_t offset = 0;  // the journal is on disk up to here
   Nanoseconds ctime = 0;
+  uint64_t own_inode = 0;  // of the seal itself: one that was restored tells of another day
+  Nanoseconds own_birth = 0;
   bool operator==(const Seal&) const = default;
 };
 

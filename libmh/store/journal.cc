@@ -67,6 +67,14 @@ void add_all_uids(const JournalState& state, NumberSet& to) {
 
 // ---- Reading --------------------------------------------------------------------------------
 
+std::optional<Seal> read_own_seal(Fs& fs, int dir) {
+  const std::optional<Seal> seal = read_seal(fs, dir);
+  const auto stat = fs.stat(dir, kSealName, Follow::kNo);
+  if (!seal || !stat || stat->inode != seal->own_inode || stat->birth != seal->own_birth)
+    return std::nullopt;
+  return seal;
+}
+
 Result<Journal> Journal::open(Fs& fs, int state_dir) {
   for (int attempt = 0;; ++attempt) {
     Result<Journal> journal = load(fs, state_dir);
@@ -418,15 +426,13 @@ void Journal::write_seal() {
   if (!stat || stat->size != offset_) return;
   own_ = FileIdentity::of(*stat);
   ctime_known_ = true;
-  Result<Fd> file = fs_->open(state_dir_, kSealName, O_WRONLY | O_NOFOLLOW | O_NONBLOCK);
-  if (!file && file.error().kind() == ErrorKind::kNotFound) {
-    file = fs_->open(state_dir_, kSealName, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW,
-                     S_IRUSR | S_IWUSR);
-    if (file && !set_rights(*fs_, file->get(), stat->mode & 07777, stat->gid)) return;
-  }
+  const auto file = open_in_place(*fs_, state_dir_, kSealName, stat->mode & 07777, stat->gid);
   if (!file) return;
+  const Result<FileStat> own = fs_->fstat(file->get());
+  if (!own) return;
   std::string line;
-  print_seal(line, {own_.inode, own_.birth, state_.header.generation, offset_, own_.ctime});
+  print_seal(line, {own_.inode, own_.birth, state_.header.generation, offset_, own_.ctime,
+                    own->inode, own->birth});
   const Status written = fs_->pwrite(file->get(), line.data(), line.size(), 0);
   static_cast<void>(written);
 }

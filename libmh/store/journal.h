@@ -206,4 +206,8 @@ class Journal {
   JournalState state_;
 };
 
+// The seal of the journal that was here last, if it is the very file that was written here and not
+// one restored or copied: it tells how far a journal had come that is lost.
+std::optional<Seal> read_own_seal(Fs& fs, int state_dir);
+
 }  // namespace mh

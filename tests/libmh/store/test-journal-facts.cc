@@ -233,7 +233,7 @@ TEST(JournalFacts, ANewerVersionIsUnsupportedNotDamaged) {
 }
 
 TEST(JournalFacts, TheSealComesBackAndNothingElseIsOne) {
-  const Seal seal{kMax64, kMin64, 0xabcdef, kMax64, kMin64 + 1};
+  const Seal seal{kMax64, kMin64, 0xabcdef, kMax64, kMin64 + 1, kMax64 - 2, kMin64 + 2};
   std::string line;
   print_seal(line, seal);
   line.pop_back();
