@@ -79,6 +79,7 @@ libmh_libmh_la_SOURCES += libmh/folder/folder-impl.h
 libmh_libmh_la_SOURCES += libmh/folder/folder-message.cc
 libmh_libmh_la_SOURCES += libmh/folder/folder-remove.cc
 libmh_libmh_la_SOURCES += libmh/folder/folder-save.cc
+libmh_libmh_la_SOURCES += libmh/folder/folder-recovery.cc
 libmh_libmh_la_SOURCES += libmh/folder/folder.cc
 libmh_libmh_la_SOURCES += libmh/folder/folder.h
 libmh_libmh_la_SOURCES += libmh/folder/identity.cc

@@ -2,7 +2,7 @@
 //
 // The inside of Folder, shared by its parts: folder.cc (opening, locking, the journal's facts),
 // folder-files.cc (listing and UIDs), folder-flags.cc (sequences), folder-message.cc (opening one
-// message) and folder-adopt.cc. Not for use outside of libmh/folder/.
+// message), folder-adopt.cc and folder-recovery.cc (the journal is lost). Not for use outside of libmh/folder/.
 #pragma once
 
 #include <map>
@@ -18,6 +18,8 @@ namespace mh {
 
 // Numbers of messages that vanished this recently (seconds) are not given again: exmh holds numbers.
 inline constexpr int64_t kNumberRest = 600;
+// Whether a journal that cannot be opened for this reason is to be made anew.
+bool is_lost(const Error& opening_the_journal);
 
 struct Folder::Impl {
   Impl(Fs& the_fs, FolderSettings the_settings)
@@ -67,7 +69,6 @@ struct Folder::Impl {
 
   // folder.cc
   Status load_state();
-  Status recover_journal();
   Result<FolderLock> lock_folder();
   Status load_records();
   Record* find(uint32_t uid);
@@ -75,6 +76,16 @@ struct Folder::Impl {
   Status commit(const std::vector<Record>& changed, const std::vector<Tombstone>& dropped);
   void apply_to_records(const std::vector<Record>& changed,
                         const std::vector<Tombstone>& dropped);
+
+  // folder-recovery.cc
+  Status recover_journal();
+  JournalState empty_state() const;
+  JournalState remains_of_journal(const Hints& hints);
+  struct TagEvidence {
+    NumberSet uids;  // under the UIDVALIDITY asked for
+    uint32_t highest_uidvalidity = 0;
+  };
+  TagEvidence read_tags(uint32_t uidvalidity);
 
   // folder-files.cc
   Status list_again(bool thorough);

@@ -96,7 +96,8 @@ struct OpenMessage {
   FileStat stat;
 };
 
-// What is left of a folder's state outside of it.
+// What is left of a folder's state outside of it. To be given only of an index that is known to be
+// the one committed last (index_seal()): another knows nothing of the UIDs given since.
 struct Hints {
   uint32_t uidvalidity = 0;  // 0: nothing known
   uint32_t uidnext = 1;

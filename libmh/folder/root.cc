@@ -17,8 +17,6 @@ namespace {
 
 constexpr Nanoseconds kListLockTimeout = 30 * kSecond;
 constexpr int kDeepest = 128;         // levels of folders that are looked through
-// UIDVALIDITYs run ahead of the clock by at most the number of folders made in a burst.
-constexpr Nanoseconds kPlausibleAhead = 1 << 20;
 constexpr size_t kTagsToCompare = 32;  // files whose tags are read as evidence
 
 std::string joined(const std::string& base, const std::string& path) {

@@ -113,6 +113,18 @@ class LossCase(MhTestCase):
         self.shows_all(now)
         return now
 
+    def changed_since(self, modseq):
+        """UIDs that a client is told of who was here last at `modseq`."""
+        client = self.imap()
+        client.ok("ENABLE CONDSTORE")
+        client.select()
+        told = client.ok(f"UID FETCH 1:* (FLAGS) (CHANGEDSINCE {modseq})").all("FETCH")
+        return sorted(int(line.data["UID"]) for line in told)
+
+    def told_of_everything(self):
+        told = self.changed_since(self.before.highestmodseq)
+        self.assertEqual(told, self.look().uids)
+
     def goes_on(self):
         """After the event the folder works: an arrival, a removal, a flag, adoption."""
         number = self.arrive()
@@ -138,12 +150,7 @@ class Deleted(LossCase):
 
     def test_without_its_index_a_client_that_was_away_is_told_everything(self):
         self.lose(INDEX)
-        client = self.imap()
-        client.ok("ENABLE CONDSTORE")
-        client.select()
-        modseq = self.before.highestmodseq
-        told = client.ok(f"UID FETCH 1:* (FLAGS) (CHANGEDSINCE {modseq})").all("FETCH")
-        self.assertEqual(sorted(int(line.data["UID"]) for line in told), self.before.uids)
+        self.told_of_everything()
 
     def keeps_uidvalidity_with_a_jump(self):
         now = self.look()
@@ -491,6 +498,10 @@ class Restored(Restore):
         shutil.copytree(saved, self.root, symlinks=True)
         self.allow_log(DAMAGE)
         self.number = 100
+        # The mail of yesterday is back as well, and nothing in the tree knows of what was removed
+        # since: it has its UID again, and the client is told of it as changed.
+        self.history.gone.clear()
+        self.told_of_everything()
         self.shows_all(self.look())
         for _ in range(3):
             self.arrive()
@@ -509,6 +520,114 @@ class Restored(Restore):
         self.goes_on()
 
 
+class RestoredIndex(Restore):
+    """The index alone is another day's, in each way that it can come to be so."""
+
+    ways = 0
+
+    def index_dir(self):
+        return os.path.dirname(self.files("dovecot.index.log")[0])
+
+    def keep(self):
+        """A copy of the index as it is now, outside of the tree."""
+        RestoredIndex.ways += 1
+        kept = os.path.join(self.home, f"index{RestoredIndex.ways}")
+        shutil.copytree(self.index_dir(), kept)
+        return kept
+
+    def raise_modseq(self):
+        """Changes of flags that leave the flags as they were."""
+        client = self.select()
+        for _ in range(5):
+            client.store("1", "+FLAGS", "\\Answered")
+            client.store("1", "-FLAGS", "\\Answered")
+        client.logout()
+        self.before = self.look()
+
+    def is_noticed(self):
+        self.allow_log(DAMAGE)
+        self.told_of_everything()
+        self.unchanged()
+        self.goes_on()
+
+    def test_copied_over_the_files_that_are_there(self):
+        kept = self.keep()
+        self.raise_modseq()
+        for name in os.listdir(kept):
+            with open(os.path.join(kept, name), "rb") as old, \
+                    open(os.path.join(self.index_dir(), name), "r+b") as now:
+                content = old.read()
+                now.write(content)
+                now.truncate()
+        self.is_noticed()
+
+    def test_moved_away_and_back(self):
+        aside = os.path.join(self.home, "aside")
+        now = self.index_dir()
+        os.rename(now, aside)
+        self.raise_modseq()
+        shutil.rmtree(now)
+        os.rename(aside, now)
+        self.is_noticed()
+
+    def test_of_an_unchanged_folder(self):
+        """Nothing in the folder tells of it: its stamps are those that the old index remembers."""
+        kept = self.keep()
+        self.lose(INDEX)
+        self.before = self.look()           # starts at the floor
+        now = self.index_dir()
+        shutil.rmtree(now)
+        shutil.copytree(kept, now)
+        self.is_noticed()
+
+    def test_without_its_log(self):
+        """dovecot.index is written now and then only: what stands in the log alone is lost."""
+        self.raise_modseq()
+        self.lose("dovecot.index.log*")
+        self.is_noticed()
+
+    def test_a_lost_seal_counts_as_a_lost_index(self):
+        self.lose("index.seal")
+        self.is_noticed()
+
+    def test_a_seal_of_yesterday_alone_says_nothing_wrong(self):
+        (seal,) = self.files("index.seal")
+        with open(seal, "rb") as kept:
+            content = kept.read()
+        self.raise_modseq()
+        with open(seal, "r+b") as victim:
+            victim.write(content)
+            victim.truncate()
+        self.nothing_is_lifted()
+
+    def nothing_is_lifted(self):
+        self.before = self.look()
+        self.assertEqual(self.changed_since(self.before.highestmodseq), [])
+        self.assertEqual(self.look().highestmodseq, self.before.highestmodseq)
+        self.goes_on()
+        self.assertLess(self.look().highestmodseq, self.before.highestmodseq + 1000)
+
+    def test_an_index_that_is_as_it_was_is_left_alone(self):
+        self.nothing_is_lifted()
+
+    def test_a_log_that_dovecot_rotated_is_no_other(self):
+        """As Dovecot does it: beyond a size the log becomes .log.2, and a new one is begun."""
+        self.before = self.look()
+        client = self.select()
+        rotated = os.path.join(self.index_dir(), "dovecot.index.log.2")
+        if os.path.exists(rotated):
+            os.unlink(rotated)
+        long = " ".join(f"keyword{i:03}" for i in range(60))
+        for i in range(2000):
+            client.store("1:*", "+FLAGS" if i % 2 == 0 else "-FLAGS", long)
+            if os.path.exists(rotated):
+                break
+        self.assertTrue(os.path.exists(rotated), "the log was not rotated")
+        client.logout()
+        self.nothing_is_lifted()
+        self.assertLess(self.look().highestmodseq, self.before.highestmodseq + 200_000)
+
+
 class RestoredStore(Restore):
     bulk = BULK
 
@@ -523,6 +642,107 @@ class RestoredStore(Restore):
 
     def test_all_of_them(self):
         self.check(*PARTS, SEAL, same=False)
+
+
+class Aged(LossCase):
+    """The journal is lost, and what is left is from long ago: more UIDs were given since than the
+    jump makes up for. Each of two jumps that damage has caused stands for a million messages."""
+
+    def begin(self):
+        super().begin()
+        self.allow_log(DAMAGE)
+        kept = os.path.join(self.home, "kept")
+        shutil.copytree(self.state(), kept)
+        self.kept = kept
+        for _ in range(2):
+            self.jump()
+        self.force_resync()                     # every message has its tag
+        self.before = self.look()
+        self.assertGreater(self.before.uidnext, 2 * JUMP)
+
+    def jump(self):
+        (journal,) = self.files(JOURNAL)
+        with open(journal, "r+b") as victim:
+            victim.seek(os.path.getsize(journal) // 2)
+            victim.write(b"\x5a")
+        for _ in range(3):
+            self.arrive()
+        self.look()
+        self.look()
+
+    def bring_back(self, *patterns, in_place=False):
+        """Files of the early state; `in_place` as cp does it over a file that is there."""
+        for top, _, names in os.walk(self.kept):
+            for name in names:
+                if not any(fnmatch.fnmatch(name, p) for p in patterns):
+                    continue
+                target = os.path.join(self.state(), os.path.relpath(os.path.join(top, name),
+                                                                    self.kept))
+                if not in_place and os.path.exists(target):
+                    os.unlink(target)
+                shutil.copyfile(os.path.join(top, name), target)
+
+    def no_uid_is_given_twice(self):
+        """Whatever the UIDVALIDITY is: the History looks at each arrival."""
+        for _ in range(4):
+            self.arrive()
+            now = self.look()
+        self.shows_all(now)
+        self.goes_on()
+        return now
+
+    def test_the_cache_of_long_ago(self):
+        self.bring_back(CACHE)
+        self.lose(JOURNAL, INDEX)
+        self.assertGreater(self.no_uid_is_given_twice().uidvalidity, self.before.uidvalidity)
+
+    def test_the_cache_and_the_seals_of_long_ago(self):
+        self.bring_back(CACHE, SEAL, "index.seal")
+        self.lose(JOURNAL, INDEX)
+        self.assertGreater(self.no_uid_is_given_twice().uidvalidity, self.before.uidvalidity)
+
+    def test_the_cache_and_the_seals_of_long_ago_copied_over_those_that_are_there(self):
+        """Nothing but the tags of the messages tells."""
+        self.bring_back(CACHE, SEAL, "index.seal", in_place=True)
+        self.lose(JOURNAL, INDEX)
+        self.assertGreater(self.no_uid_is_given_twice().uidvalidity, self.before.uidvalidity)
+
+    def test_the_index_of_long_ago(self):
+        self.bring_back(INDEX)
+        self.lose(JOURNAL, CACHE)
+        self.assertGreater(self.no_uid_is_given_twice().uidvalidity, self.before.uidvalidity)
+
+    def test_the_index_and_all_seals_of_long_ago(self):
+        self.bring_back(INDEX, SEAL, "index.seal")
+        self.lose(JOURNAL, CACHE)
+        self.assertGreater(self.no_uid_is_given_twice().uidvalidity, self.before.uidvalidity)
+
+    def test_a_cache_of_now_is_enough(self):
+        self.lose(JOURNAL, INDEX, "index.seal")
+        now = self.look()
+        self.assertEqual((now.uidvalidity, now.uids),
+                         (self.before.uidvalidity, self.before.uids))
+        self.assertLess(now.uidnext, self.before.uidnext + 2 * JUMP)
+        self.no_uid_is_given_twice()
+
+    def test_an_index_of_now_is_enough(self):
+        self.lose(JOURNAL, CACHE, SEAL)
+        now = self.look()
+        self.assertEqual((now.uidvalidity, now.uids),
+                         (self.before.uidvalidity, self.before.uids))
+        self.no_uid_is_given_twice()
+
+    def test_a_forged_tag_raises_nothing(self):
+        with open(self.nmh.file("inbox", 1), "rb") as tagged:
+            line, rest = tagged.read().split(b"\n", 1)
+        uid = b"%010d" % 4294967290
+        at = line.index(b".") + 1
+        self.nmh.put("inbox", 900, line[:at] + uid + line[at + 10:] + b"\n" + rest)
+        self.lose(JOURNAL, INDEX)
+        now = self.look()
+        self.assertEqual(now.uidvalidity, self.before.uidvalidity)
+        self.assertLess(now.uidnext, self.before.uidnext + 2 * JUMP)
+        self.no_uid_is_given_twice()
 
 
 class Copied(LossCase):
