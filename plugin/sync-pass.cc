@@ -69,6 +69,7 @@ class Sync {
 
   std::optional<FolderMemory> memory_;
   FilesOutcome files_;
+  Nanoseconds newer_than_ = 0;  // see FlagSync
   bool repaired_ = false;
   std::vector<FlagChange> carried_over_;  // pending changes of an index that had to be reset
 };
@@ -154,6 +155,10 @@ int Sync::locked_pass(bool* again) {
         thorough_, [&](uint32_t uid) { return flags_text(box_, view.get(), uid); });
     if (!files) return set_error(box_, files.error(), "reading the folder");
     files_ = std::move(*files);
+    if (files_.first_sight && memory_) {
+      newer_than_ = memory_->directory.mtime;
+      memory_.reset();
+    }
   }
   thorough_ = false;
   if (prepare_index() < 0 || write_index(again) < 0) return -1;
@@ -290,7 +295,7 @@ int Sync::write_index(bool* again) {
       return *again ? 0 : -1;
     }
     if (fits_index(index, *records, changed)) {
-      FlagSync flags(box_, files_, memory_, std::exchange(carried_over_, {}));
+      FlagSync flags(box_, files_, memory_, newer_than_, std::exchange(carried_over_, {}));
       flags.merge(index, *records);
       *again = flags.moved();
       // Messages were removed.

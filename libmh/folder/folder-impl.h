@@ -61,6 +61,7 @@ struct Folder::Impl {
   bool tagging_failed = false;  // the file system cannot do it
   NumberSet not_now;            // UIDs that could not be tagged: busy, foreign
 
+  bool at_first_sight() const { return state().options.contains(std::string(kFirstSight)); }
   const JournalState& state() const { return journal ? journal->state() : memory_state; }
   bool writable() const { return !journal || journal->writable(); }
   void warn(const std::string& text) const {
@@ -95,6 +96,7 @@ struct Folder::Impl {
                                        const FlagsOf& flags_of);
   void give_uids(Plan& plan, std::vector<Record>* changed, FilesOutcome* outcome);
   void free_numbers(const Plan& plan);
+  void note_arrivals(const std::vector<Added>& added);
   void mind_lost_tags(const Plan& plan, std::vector<Record>* changed);
   Result<bool> commit_files(const std::vector<Record>& changed,
                             const std::vector<Tombstone>& dropped, size_t added);
@@ -145,6 +147,7 @@ struct Folder::Impl {
   void recheck(Nanoseconds at);
   void remember(const FlagMergeOutput& merged, const SequencesText& file);
   void remember_directory(bool merged);
+  void note_undecided(const NumberSet& undecided);
   Result<FlagMergeOutput> merge(const std::string& text, const FolderMemory& memory,
                                 const FlagsInput& input);
   Status write_sequences(SequencesFile::Hold& hold, const std::string& old_text,

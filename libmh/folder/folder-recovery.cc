@@ -31,16 +31,19 @@
 namespace mh {
 namespace {
 
-// No line that gives a UID is shorter.
+// No line that gives a UID is shorter, and none at all.
 constexpr uint64_t kShortestRecord = 64;
+constexpr uint64_t kShortestLine = 20;
 
 uint32_t jumped(uint32_t uid) { return uid > UINT32_MAX - kJump ? UINT32_MAX : uid + kJump; }
 
-// Whether not more UIDs can have been given since the store was folded than the jump makes up for.
-bool is_recent(const StoreHeader& store, const std::optional<Seal>& seal) {
-  if (!seal || seal->generation != store.generation) return false;
-  return seal->offset <= store.folded_to ||
-         (seal->offset - store.folded_to) / kShortestRecord < kJump / 2;
+// How much was journalled since the store was folded; nullopt when nothing tells, or when that may
+// have given more UIDs than the jump makes up for.
+std::optional<uint64_t> bytes_since(const StoreHeader& store, const std::optional<Seal>& seal) {
+  if (!seal || seal->generation != store.generation) return std::nullopt;
+  const uint64_t bytes = seal->offset - std::min(seal->offset, store.folded_to);
+  if (bytes / kShortestRecord >= kJump / 2) return std::nullopt;
+  return bytes;
 }
 
 }  // namespace
@@ -56,6 +59,7 @@ JournalState Folder::Impl::empty_state() const {
   state.header.mailbox_guid = location.guid;
   state.header.created = fs.now() / kSecond;
   state.directory = location.directory;
+  state.options.emplace(kFirstSight);
   return state;
 }
 
@@ -65,8 +69,9 @@ JournalState Folder::Impl::remains_of_journal(const Hints& hints) {
   auto header = store->header();
   auto records_kept = header ? store->load() : pass_on(header);
   const bool is_ours = header && records_kept && header->mailbox_guid == location.guid;
-  const bool recent = is_ours && is_recent(*header, read_own_seal(fs, state_dir.get()));
-  remains.header.uidvalidity = recent ? header->uidvalidity : hints.uidvalidity;
+  const auto since = is_ours ? bytes_since(*header, read_own_seal(fs, state_dir.get()))
+                             : std::nullopt;
+  remains.header.uidvalidity = since ? header->uidvalidity : hints.uidvalidity;
   const uint32_t uidvalidity = remains.header.uidvalidity;
   if (uidvalidity == 0) return remains;
   const bool index_knows = hints.uidvalidity == uidvalidity;
@@ -85,7 +90,8 @@ JournalState Folder::Impl::remains_of_journal(const Hints& hints) {
     remains.alive.unite(hints.uids);
   }
   remains.uidnext = remains.uidnext_limit = jumped(remains.uidnext_limit);
-  remains.modseq_floor += kModseqReserve;
+  // Each line may have raised the floor by as much.
+  remains.modseq_floor += kModseqReserve * (1 + since.value_or(0) / kShortestLine);
   return remains;
 }
 

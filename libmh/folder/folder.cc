@@ -102,6 +102,7 @@ Result<FolderLock> Folder::Impl::lock_folder() {
 }
 
 uint32_t Folder::uidvalidity() const { return impl_->state().header.uidvalidity; }
+const NumberSet& Folder::undecided() const { return impl_->state().undecided; }
 uint64_t Folder::modseq_floor() const { return impl_->state().modseq_floor; }
 Result<Guid> Folder::mailbox_guid() {
   MH_TRY(impl_->load_state());

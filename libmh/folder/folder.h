@@ -118,6 +118,7 @@ struct FilesOutcome {
   std::vector<PendingSave> saved;  // by a process that died before its index had them
   size_t waiting = 0;       // files that are still being written
   bool deferred = false;    // arrivals could not be journalled: they wait
+  bool first_sight = false;  // there is no merge base, whatever the caller remembers
 };
 
 // Tells the flags of a UID in the merge base.
@@ -187,6 +188,9 @@ class Folder {
   // UIDs whose record or life changed after this point of the journal; nullopt: compare all.
   std::optional<NumberSet> changed_since(uint64_t generation, uint64_t offset) const;
   Result<FlagsOutcome> sync_flags(const FolderMemory& memory, FlagsInput input);
+  // Arrivals that nobody had decided about at the last merge, or that came since: for a caller that
+  // has lost its merge base.
+  const NumberSet& undecided() const;
   // What to remember once all of this is committed.
   FolderMemory memory() const;
   // HIGHESTMODSEQ has come to `modseq`: extends the floor durably when it is near.

@@ -341,6 +341,7 @@ Status Root::make_state(Location* location) {
   state.header.mailbox_guid = guid;
   state.header.created = fs_->now() / kSecond;
   state.directory = location->directory;
+  state.options.emplace(kFirstSight);
   take(guid, location);
   const mode_t mode = location->directory_mode;
   MH_TRY(fs_->mkdir(location->root->dir(), guid_text(guid).c_str(), mode));

@@ -102,6 +102,7 @@ uint32_t apply_tombstone(JournalLineReader& line, JournalState& state) {
   state.records.erase(uid);
   state.alive.remove(uid);
   state.pop3.erase(uid);
+  state.undecided.remove(uid);
   state.tombstones.insert_or_assign(uid, std::move(tombstone));
   return uid;
 }
@@ -135,6 +136,16 @@ bool apply_pending_flags(JournalLineReader& line, JournalState& state) {
   } else {
     state.pending_flags.push_back(std::move(text));
   }
+  return true;
+}
+
+// U <uids>
+bool apply_undecided(JournalLineReader& line, JournalState& state) {
+  std::string text;
+  if (!line.text(text).end()) return false;
+  Result<NumberSet> uids = NumberSet::parse_uids(text);
+  if (!uids || (!uids->empty() && (uids->min() == 0 || uids->max() >= kMaxUidNext))) return false;
+  state.undecided = std::move(*uids);
   return true;
 }
 
@@ -274,6 +285,10 @@ void print_pending_flags(std::string& out, std::string_view text) {
   JournalLineWriter(out, 'Q').text(text).end();
 }
 
+void print_undecided(std::string& out, const NumberSet& uids) {
+  JournalLineWriter(out, 'U').text(uids.print_uids()).end();
+}
+
 void print_option(std::string& out, std::string_view option, bool on) {
   JournalLineWriter(out, 'O').text(option).number(on ? 1U : 0U).end();
 }
@@ -303,6 +318,7 @@ void print_facts(std::string& out, const JournalState& state) {
   print_alive(out, without_record);
   for (const auto& [uid, record] : state.records) print_record(out, record);
   for (const auto& [uid, tombstone] : state.tombstones) print_tombstone(out, tombstone);
+  if (!state.undecided.empty()) print_undecided(out, state.undecided);
   if (!state.pending_sequences.empty()) print_pending_sequences(out, state.pending_sequences);
   for (const std::string& text : state.pending_flags) print_pending_flags(out, text);
   for (const auto& [uid, save] : state.pending_saves) print_pending_save(out, save);
@@ -333,6 +349,8 @@ Applied apply_line(std::string_view text, JournalState& state) {
       return {apply_pending_sequences(line, state)};
     case 'Q':
       return {apply_pending_flags(line, state)};
+    case 'U':
+      return {apply_undecided(line, state)};
     case 'O':
       return {apply_option(line, state)};
     case 'P':

@@ -55,6 +55,7 @@ void print_tombstone(std::string& out, const Tombstone& tombstone);
 void print_alive(std::string& out, const NumberSet& uids);  // several lines when they are many
 void print_pending_sequences(std::string& out, std::string_view text);
 void print_pending_flags(std::string& out, std::string_view text);
+void print_undecided(std::string& out, const NumberSet& uids);
 void print_option(std::string& out, std::string_view option, bool on);
 void print_pending_save(std::string& out, const PendingSave& save);
 void print_saves_finished(std::string& out);

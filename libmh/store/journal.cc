@@ -327,6 +327,7 @@ void Journal::add_pending_sequences(std::string_view text) {
   print_pending_sequences(pending_, text);
 }
 void Journal::add_pending_flags(std::string_view text) { print_pending_flags(pending_, text); }
+void Journal::add_undecided(const NumberSet& uids) { print_undecided(pending_, uids); }
 void Journal::add_option(std::string_view option, bool on) { print_option(pending_, option, on); }
 void Journal::add_pending_save(const PendingSave& save) {
   impossible_ |= !is_possible_uid(save.uid) || save.first == 0 || save.count == 0;

@@ -13,6 +13,7 @@ import os
 import random
 import shutil
 import sys
+import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
 
@@ -244,6 +245,70 @@ class Deleted(LossCase):
         now = self.look()
         self.assertEqual(now.uidvalidity, self.before.uidvalidity)
         self.shows_all(now)
+
+
+class Undecided(LossCase):
+    """An arrival that no tool has called seen or unseen yet, when what knew of it is lost."""
+
+    def test_the_index_is_lost_within_the_grace(self):
+        number = self.arrive()
+        uid = self.look().uids[-1]
+        self.lose(INDEX)
+        now = self.look()
+        self.assertEqual(now.flags(uid), set())
+        self.nmh.run("mark", "+inbox", "1", "-sequence", "unseen", "-add")
+        self.assertEqual(self.look().flags(uid), {"\\Seen"}, "others could decide all the time")
+
+    def test_it_arrived_while_there_was_no_index(self):
+        self.lose(INDEX)
+        self.arrive()
+        now = self.look()
+        self.assertEqual(now.flags(now.uids[-1]), set())
+
+    def test_what_was_decided_stays_so(self):
+        number = self.arrive()
+        uid = self.look().uids[-1]
+        self.nmh.run("mark", "+inbox", str(number), "-sequence", "unseen", "-add")
+        self.look()
+        self.nmh.run("mark", "+inbox", str(number), "-sequence", "unseen", "-delete")
+        self.assertEqual(self.look().flags(uid), {"\\Seen"})
+        self.lose(INDEX)
+        self.assertEqual(self.look().flags(uid), {"\\Seen"})
+
+    def test_what_a_client_decided_stays_so(self):
+        self.arrive()
+        uid = self.look().uids[-1]
+        client = self.select()
+        client.store(uid, "+FLAGS", "\\Seen")
+        client.logout()
+        self.lose(INDEX)
+        self.assertEqual(self.look().flags(uid), {"\\Seen"})
+
+    def test_messages_that_were_there_when_the_journal_was_lost_are_no_arrivals(self):
+        self.nmh.run("mark", "+inbox", "1-last", "-sequence", "unseen", "-add")
+        self.look()
+        self.nmh.run("mark", "+inbox", "all", "-sequence", "unseen", "-delete")
+        before = self.look()
+        self.assertEqual([uid for uid in before.uids if "\\Seen" not in before.flags(uid)], [])
+        self.allow_log(DAMAGE)
+        self.lose(JOURNAL, CACHE)
+        self.arrive()
+        now = self.look()
+        self.assertGreater(now.uids[-2], JUMP, "untagged messages get new UIDs")
+        self.assertEqual([uid for uid in now.uids if "\\Seen" not in now.flags(uid)],
+                         now.uids[-1:], "only the new one is new")
+
+
+class UndecidedForLong(LossCase):
+    user_settings = {"mh_unseen_grace": "1"}
+
+    def test_the_index_is_lost_and_nobody_comes_within_the_grace(self):
+        number = self.arrive()
+        uid = self.look().uids[-1]
+        self.lose(INDEX)
+        time.sleep(2.1)
+        self.assertEqual(self.look().flags(uid), set())
+        self.assertIn(number, self.nmh.sequences()["unseen"], "the policy has decided")
 
 
 class DeletedWithStore(LossCase):
@@ -544,6 +609,12 @@ class RestoredIndex(Restore):
         client.logout()
         self.before = self.look()
 
+    def settle(self):
+        """Until the folder counts as unchanged by its stamps alone."""
+        time.sleep(3.5)
+        self.look()
+        self.look()
+
     def is_noticed(self):
         self.allow_log(DAMAGE)
         self.told_of_everything()
@@ -572,6 +643,7 @@ class RestoredIndex(Restore):
 
     def test_of_an_unchanged_folder(self):
         """Nothing in the folder tells of it: its stamps are those that the old index remembers."""
+        self.settle()
         kept = self.keep()
         self.lose(INDEX)
         self.before = self.look()           # starts at the floor

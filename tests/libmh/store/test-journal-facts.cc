@@ -82,6 +82,7 @@ TEST(JournalFacts, AllFactsComeBack) {
   state.tombstones[4] = tombstone_of(4);
   state.pending_sequences = std::string("unseen: 1-5\nbad\0line\n", 21);
   state.pending_flags = {"one", "two", "one"};
+  state.undecided = {3, 4, 9};
   state.options = {"notag", "other option"};
   std::string lines;
   print_facts(lines, state);
@@ -95,6 +96,7 @@ TEST(JournalFacts, AllFactsComeBack) {
   EXPECT_EQ(state.tombstones, read.tombstones);
   EXPECT_EQ(state.pending_sequences, read.pending_sequences);
   EXPECT_EQ(state.pending_flags, read.pending_flags);
+  EXPECT_EQ(state.undecided, read.undecided);
   EXPECT_EQ(state.options, read.options);
   EXPECT_FALSE(read.rolled_back);
 }
