@@ -216,7 +216,8 @@ int Sync::lift_modseq(bool every_message) {
   mail_index_update_highest_modseq(trans, target);
   const uint32_t count = every_message ? view.header().messages_count : 0;
   for (uint32_t seq = 1; seq <= count; ++seq) mail_index_update_modseq(trans, seq, target);
-  if (mail_index_transaction_commit(&trans) == 0) return 0;
+  state_.index_broken = mail_index_transaction_commit(&trans) < 0;
+  if (!state_.index_broken) return 0;
   mailbox_set_index_error(box_);
   return -1;
 }
@@ -292,6 +293,7 @@ int Sync::write_index(bool* again) {
     IndexSync index(box_);
     if (!index.begin()) {
       *again = repair_index();
+      state_.index_broken = !*again;
       return *again ? 0 : -1;
     }
     if (fits_index(index, *records, changed)) {
@@ -307,7 +309,8 @@ int Sync::write_index(bool* again) {
       flags.apply(index, *records);
       mark_recent(index);
       remember(index, flags);
-      if (!index.commit()) return -1;
+      state_.index_broken = !index.commit();
+      if (state_.index_broken) return -1;
       flags.finish();
       if (flags.merged() && !files_.saved.empty()) (void)folder_.saves_finished();
       return 0;
