@@ -2,7 +2,7 @@
 //
 // The inside of Folder, shared by its parts: folder.cc (opening, locking, the journal's facts),
 // folder-files.cc (listing and UIDs), folder-flags.cc (sequences), folder-message.cc (opening one
-// message), folder-adopt.cc and folder-recovery.cc (the journal is lost). Not for use outside of libmh/folder/.
+// message), folder-adopt.cc and folder-recovery.cc (the journal is lost or old). Not for use outside of libmh/folder/.
 #pragma once
 
 #include <map>
@@ -80,6 +80,9 @@ struct Folder::Impl {
 
   // folder-recovery.cc
   Status recover_journal();
+  Status mind_rolled_back();
+  Status replace_journal(JournalState facts, uint32_t above,
+                         const std::function<bool(const Result<Journal>&)>& may_go);
   JournalState empty_state() const;
   JournalState remains_of_journal(const Hints& hints);
   struct TagEvidence {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 //
-// Folder, part six: the journal is lost.
+// Folder, part six: the journal is lost, or another day's.
 //
 // Its UIDVALIDITY may be kept only when no UID can be given a second time, that is, when something
 // that is left knows all UIDs that were given, up to less than the jump. Two things may:
@@ -34,8 +34,6 @@ namespace {
 // No line that gives a UID is shorter, and none at all.
 constexpr uint64_t kShortestRecord = 64;
 constexpr uint64_t kShortestLine = 20;
-
-uint32_t jumped(uint32_t uid) { return uid > UINT32_MAX - kJump ? UINT32_MAX : uid + kJump; }
 
 // How much was journalled since the store was folded; nullopt when nothing tells, or when that may
 // have given more UIDs than the jump makes up for.
@@ -89,9 +87,12 @@ JournalState Folder::Impl::remains_of_journal(const Hints& hints) {
     remains.modseq_floor = std::max(remains.modseq_floor, hints.highest_modseq);
     remains.alive.unite(hints.uids);
   }
-  remains.uidnext = remains.uidnext_limit = jumped(remains.uidnext_limit);
-  // Each line may have raised the floor by as much.
-  remains.modseq_floor += kModseqReserve * (1 + since.value_or(0) / kShortestLine);
+  // Each line that nobody knows may have raised the floor by as much.
+  if (!index_knows) remains.modseq_floor += kModseqReserve * (since.value_or(0) / kShortestLine);
+  // A UIDVALIDITY is the time when it was made, if nothing stood in the way.
+  remains.header.created = std::min<int64_t>(remains.header.created, uidvalidity);
+  jump(remains, fs.now());
+  remains.rolled_back = false;
   return remains;
 }
 
@@ -115,8 +116,39 @@ Folder::Impl::TagEvidence Folder::Impl::read_tags(uint32_t uidvalidity) {
   return evidence;
 }
 
+// Puts these facts, or none under a new UIDVALIDITY, in the place of a journal that `may_go`. Whoever
+// was faster has done it.
+Status Folder::Impl::replace_journal(JournalState facts, uint32_t above,
+                                     const std::function<bool(const Result<Journal>&)>& may_go) {
+  const bool is_new = facts.header.uidvalidity == 0;
+  std::optional<FolderLock> list;
+  if (is_new) {
+    MH_TRY_SET(FolderLock held_list, location.root->lock(settings.lock_timeout));
+    list.emplace(std::move(held_list));
+  }
+  MH_TRY_SET(const FolderLock lock, lock_folder());
+  auto opened = Journal::open(fs, state_dir.get());
+  if (may_go(opened)) {
+    if (is_new) {
+      MH_TRY_SET(facts.header.uidvalidity, location.root->new_uidvalidity(above));
+      warn("nothing tells all UIDs that were given: new UIDVALIDITY " +
+           std::to_string(facts.header.uidvalidity));
+    } else {
+      warn("kept UIDVALIDITY, UIDNEXT jumps to " + std::to_string(facts.uidnext_limit) +
+           "; messages without a tag may get new UIDs");
+    }
+    opened = Journal::create(fs, state_dir.get(), std::move(facts),
+                             location.directory_mode & 0666, location.gid, true);
+  }
+  MH_TRY_SET(Journal taken, std::move(opened));
+  journal.emplace(std::move(taken));
+  state_loaded = true;
+  return {};
+}
+
 // Everything is read before a lock is taken: of a large folder that takes a while.
 Status Folder::Impl::recover_journal() {
+  warn("the journal was lost");
   const Hints hints = hints_of ? hints_of(location) : Hints();
   JournalState remains = remains_of_journal(hints);
   const TagEvidence tags = read_tags(remains.header.uidvalidity);
@@ -129,31 +161,25 @@ Status Folder::Impl::recover_journal() {
       if (range.last > known) remains.alive.add_range(std::max(range.first, known + 1), range.last);
     }
   }
-  const bool is_new = remains.header.uidvalidity == 0;
-  std::optional<FolderLock> list;
-  if (is_new) {
-    MH_TRY_SET(FolderLock held_list, location.root->lock(settings.lock_timeout));
-    list.emplace(std::move(held_list));
-  }
-  MH_TRY_SET(const FolderLock lock, lock_folder());
-  auto opened = Journal::open(fs, state_dir.get());
-  if (!opened && is_lost(opened.error())) {  // nobody was faster
-    if (is_new) {
-      MH_TRY_SET(remains.header.uidvalidity,
-                 location.root->new_uidvalidity(tags.highest_uidvalidity));
-      warn("the journal was lost and nothing tells all UIDs that were given: new UIDVALIDITY " +
-           std::to_string(remains.header.uidvalidity));
-    } else {
-      warn("the journal was lost: kept UIDVALIDITY, UIDNEXT jumps to " +
-           std::to_string(remains.uidnext_limit) + "; messages without a tag may get new UIDs");
-    }
-    opened = Journal::create(fs, state_dir.get(), std::move(remains),
-                             location.directory_mode & 0666, location.gid, true);
-  }
-  MH_TRY_SET(Journal taken, std::move(opened));
-  journal.emplace(std::move(taken));
-  state_loaded = true;
-  return {};
+  return replace_journal(std::move(remains), tags.highest_uidvalidity,
+                         [](const Result<Journal>& found) { return !found && is_lost(found.error()); });
+}
+
+// A backup that is restored a second time jumps to where it jumped before: then tags tell of UIDs
+// given after the first time.
+Status Folder::Impl::mind_rolled_back() {
+  const JournalState& facts = journal->state();
+  warn("the journal was restored, copied or damaged: UIDNEXT jumps to " +
+       std::to_string(facts.uidnext_limit));
+  if (!journal->writable()) return {};
+  const TagEvidence tags = read_tags(facts.header.uidvalidity);
+  if (tags.uids.empty() || tags.uids.max() < facts.uidnext_limit) return {};
+  const uint64_t generation = facts.header.generation;
+  return replace_journal(empty_state(), tags.highest_uidvalidity,
+                         [generation](const Result<Journal>& found) {
+                           return found && found->state().rolled_back &&
+                                  found->state().header.generation == generation;
+                         });
 }
 
 }  // namespace mh

@@ -89,10 +89,7 @@ Status Folder::Impl::load_state() {
   if (!opened) return pass_on(opened);
   journal.emplace(std::move(*opened));
   state_loaded = true;
-  if (journal->state().rolled_back) {
-    warn("the journal was restored, copied or damaged: UIDNEXT and the modseq floor jump by " +
-         std::to_string(kJump));
-  }
+  if (journal->state().rolled_back) return mind_rolled_back();
   return {};
 }
 

@@ -15,6 +15,9 @@ constexpr uint32_t kVersion = 1;
 constexpr size_t kRangesPerLine = 4096;
 // MODSEQ has 63 bits (RFC 7162 section 3.1).
 constexpr uint64_t kMaxModseq = std::numeric_limits<int64_t>::max();
+// Nanoseconds. A lift by kJump is a fifteenth of a second then, and 18 years are 2^53, up to which
+// clients that compute in doubles count right.
+constexpr uint64_t kAgePerModseq = 64;
 
 bool is_possible_uid(uint32_t uid) { return uid != 0 && uid < kMaxUidNext; }
 
@@ -364,13 +367,15 @@ Applied apply_line(std::string_view text, JournalState& state) {
   }
 }
 
-void jump(JournalState& state) {
+void jump(JournalState& state, Nanoseconds now) {
   state.rolled_back = true;
-  const uint32_t room = kMaxUidNext - state.uidnext_limit;
-  state.uidnext_limit += room < kJump ? room : kJump;
+  const auto age = static_cast<uint64_t>(
+      std::max<Nanoseconds>(now - state.header.created * kSecond, 0));
+  const uint64_t limit = kJump + std::max<uint64_t>(state.uidnext_limit, age / kSecond);
+  state.uidnext_limit = static_cast<uint32_t>(std::min<uint64_t>(limit, kMaxUidNext));
   state.uidnext = state.uidnext_limit;
-  state.modseq_floor = state.modseq_floor > kMaxModseq - kJump ? kMaxModseq
-                                                               : state.modseq_floor + kJump;
+  const uint64_t floor = std::min(std::max(state.modseq_floor, age / kAgePerModseq), kMaxModseq - kJump);
+  state.modseq_floor = floor + kJump;
 }
 
 }  // namespace mh

@@ -96,7 +96,7 @@ Result<Journal> Journal::load(Fs& fs, int state_dir) {
   const bool same_file = seal && seal->inode == own.inode && seal->birth == own.birth &&
                          seal->generation == header.header.generation;
   if (same_file) journal.flushed_to_ = std::min(seal->offset, journal.offset_);
-  if (!journal.is_as_left(header.own, own, seal)) jump(journal.state_);
+  if (!journal.is_as_left(header.own, own, seal)) jump(journal.state_, fs.now());
   return journal;
 }
 
@@ -169,7 +169,7 @@ void Journal::take_line(std::string_view line, uint64_t end, std::vector<NumberR
     bad_line_ = true;
     return;
   }
-  if (std::exchange(bad_line_, false) && !state_.rolled_back) jump(state_);
+  if (std::exchange(bad_line_, false) && !state_.rolled_back) jump(state_, fs_->now());
   take_good_line(end, applied.uid);
   if (changed != nullptr && applied.uid != 0) changed->push_back({applied.uid, applied.uid});
 }
@@ -231,7 +231,7 @@ Result<bool> Journal::reload(NumberSet* changed) {
   MH_TRY_SET(Journal fresh, load(*fs_, state_dir_));
   const bool same = fresh.own_.same_file(own_) &&
                     fresh.state_.header.generation == state_.header.generation;
-  if (same && fresh.offset_ < flushed_to_ && !fresh.state_.rolled_back) jump(fresh.state_);
+  if (same && fresh.offset_ < flushed_to_ && !fresh.state_.rolled_back) jump(fresh.state_, fs_->now());
   if (changed != nullptr) {
     add_all_uids(state_, *changed);
     add_all_uids(fresh.state_, *changed);

@@ -33,10 +33,10 @@
 //   - a bad line anywhere else, another identity than the header's (restored, copied by rsync), an
 //     end before the sealed one, or at it with another ctime (`cp` over the old file keeps inode
 //     and birth time; ctime nobody can set): facts may be missing. rolled_back is set, and UIDNEXT
-//     and the floor jump by kJump, so that no UID that the lost facts may have given out is given
-//     again. That is so in memory, at every open alike, until the first append(): it does not add
-//     to such a journal but replaces it by a new file with all facts, which is good again. A chmod
-//     or a backup by hard links looks like `cp` and costs one jump;
+//     and the floor jump by at least kJump, so that no UID that the lost facts may have given out
+//     is given again. That is so in memory, at every open alike, until the first append(): it does
+//     not add to such a journal but replaces it by a new file with all facts, which is good again.
+//     A chmod or a backup by hard links looks like `cp` and costs one jump;
 //   - where a file system offers neither birth time nor handle, inode numbers may be made up at
 //     each mount: there a seal that fits in all else is believed, whatever the inode.
 //

@@ -249,17 +249,34 @@ TEST(JournalFacts, AJumpStopsAtTheEnd) {
   JournalState state;
   state.uidnext_limit = 1000;
   state.modseq_floor = 10;
-  jump(state);
+  jump(state, 0);
   EXPECT_TRUE(state.rolled_back);
   EXPECT_EQ(1000 + kJump, state.uidnext_limit);
   EXPECT_EQ(uint64_t{10} + kJump, state.modseq_floor);
   state.uidnext_limit = kMaxUidNext - 5;
   state.modseq_floor = std::numeric_limits<int64_t>::max() - 5;
   for (int i = 0; i < 2; ++i) {
-    jump(state);
+    jump(state, std::numeric_limits<int64_t>::max());
     EXPECT_EQ(kMaxUidNext, state.uidnext_limit);
     EXPECT_EQ(uint64_t{std::numeric_limits<int64_t>::max()}, state.modseq_floor);
   }
+}
+
+TEST(JournalFacts, OfTwoJumpsFromOneBackupTheLaterOneGoesFurther) {
+  JournalState backup;
+  backup.header.created = 1700000000;
+  backup.uidnext_limit = 1000;
+  backup.modseq_floor = 1000;
+  constexpr int64_t kAge = 10 * 365 * 24 * 3600;
+  JournalState first = backup;
+  jump(first, (backup.header.created + kAge) * kSecond);
+  JournalState second = backup;
+  jump(second, (backup.header.created + kAge + 3600) * kSecond);
+  EXPECT_EQ(first.uidnext_limit + 3600, second.uidnext_limit);
+  EXPECT_EQ(first.modseq_floor + 3600 * uint64_t{kSecond} / 64, second.modseq_floor);
+  JournalState before_its_time = backup;
+  jump(before_its_time, 5 * kSecond);
+  EXPECT_EQ(1000 + kJump, before_its_time.uidnext_limit);
 }
 
 }  // namespace
