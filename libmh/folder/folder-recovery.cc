@@ -67,8 +67,8 @@ JournalState Folder::Impl::remains_of_journal(const Hints& hints) {
   auto header = store->header();
   auto records_kept = header ? store->load() : pass_on(header);
   const bool is_ours = header && records_kept && header->mailbox_guid == location.guid;
-  const auto since = is_ours ? bytes_since(*header, read_own_seal(fs, state_dir.get()))
-                             : std::nullopt;
+  const auto since =
+      is_ours ? bytes_since(*header, read_own_seal(fs, state_dir.get())) : std::nullopt;
   remains.header.uidvalidity = since ? header->uidvalidity : hints.uidvalidity;
   const uint32_t uidvalidity = remains.header.uidvalidity;
   if (uidvalidity == 0) return remains;
@@ -137,8 +137,8 @@ Status Folder::Impl::replace_journal(JournalState facts, uint32_t above,
       warn("kept UIDVALIDITY, UIDNEXT jumps to " + std::to_string(facts.uidnext_limit) +
            "; messages without a tag may get new UIDs");
     }
-    opened = Journal::create(fs, state_dir.get(), std::move(facts),
-                             location.directory_mode & 0666, location.gid, true);
+    opened = Journal::create(fs, state_dir.get(), std::move(facts), location.directory_mode & 0666,
+                             location.gid, true);
   }
   MH_TRY_SET(Journal taken, std::move(opened));
   journal.emplace(std::move(taken));
@@ -161,8 +161,9 @@ Status Folder::Impl::recover_journal() {
       if (range.last > known) remains.alive.add_range(std::max(range.first, known + 1), range.last);
     }
   }
-  return replace_journal(std::move(remains), tags.highest_uidvalidity,
-                         [](const Result<Journal>& found) { return !found && is_lost(found.error()); });
+  return replace_journal(
+      std::move(remains), tags.highest_uidvalidity,
+      [](const Result<Journal>& found) { return !found && is_lost(found.error()); });
 }
 
 // A backup that is restored a second time jumps to where it jumped before: then tags tell of UIDs

@@ -43,10 +43,8 @@ TEST(IndexSealTest, ARotatedLogIsAnotherFileOfAHigherSequence) {
 
 TEST(IndexSealTest, WhateverWentBackIsOlder) {
   for (const auto& change : std::initializer_list<void (*)(IndexSeal&)>{
-           [](IndexSeal& now) { now.index_id = 78; },
-           [](IndexSeal& now) { now.log_inode = 1001; },
-           [](IndexSeal& now) { now.log_birth = 6; },
-           [](IndexSeal& now) { now.log_size -= 1; },
+           [](IndexSeal& now) { now.index_id = 78; }, [](IndexSeal& now) { now.log_inode = 1001; },
+           [](IndexSeal& now) { now.log_birth = 6; }, [](IndexSeal& now) { now.log_size -= 1; },
            [](IndexSeal& now) { now.highest_modseq -= 1; },
            [](IndexSeal& now) { now.log_seq -= 1; },
            [](IndexSeal& now) {

@@ -68,8 +68,7 @@ class JournalPowerLossTest : public JournalTest {
   }
 
   void prepare_journal(const TempDir& dir, uint32_t count) {
-    Result<Journal> journal =
-        Journal::create(fs_, dir.fd(), new_folder(), 0600, kAnyGroup, false);
+    Result<Journal> journal = Journal::create(fs_, dir.fd(), new_folder(), 0600, kAnyGroup, false);
     ASSERT_TRUE(journal);
     for (uint32_t uid = 1; uid <= count; ++uid) journal->add_record(record_of(uid));
     ASSERT_TRUE(journal->append());
@@ -120,8 +119,8 @@ TEST_F(JournalPowerLossTest, Compaction) {
                  ASSERT_TRUE(journal->append());
                  ASSERT_TRUE(journal->flush());
                  tell(*journal);
-                 Result<Journal> compacted = Journal::create(fs, dir.fd(), journal->state(), 0600,
-                                                             kAnyGroup, true);
+                 Result<Journal> compacted =
+                     Journal::create(fs, dir.fd(), journal->state(), 0600, kAnyGroup, true);
                  ASSERT_TRUE(compacted);
                  tell(*compacted);
                  compacted->add_record(record_of(40));
