@@ -142,7 +142,7 @@ bool apply_pending_flags(JournalLineReader& line, JournalState& state) {
   return true;
 }
 
-// U <uids>
+// A <uids>
 bool apply_undecided(JournalLineReader& line, JournalState& state) {
   std::string text;
   if (!line.text(text).end()) return false;
@@ -289,7 +289,7 @@ void print_pending_flags(std::string& out, std::string_view text) {
 }
 
 void print_undecided(std::string& out, const NumberSet& uids) {
-  JournalLineWriter(out, 'U').text(uids.print_uids()).end();
+  JournalLineWriter(out, 'A').text(uids.print_uids()).end();
 }
 
 void print_option(std::string& out, std::string_view option, bool on) {
@@ -352,7 +352,7 @@ Applied apply_line(std::string_view text, JournalState& state) {
       return {apply_pending_sequences(line, state)};
     case 'Q':
       return {apply_pending_flags(line, state)};
-    case 'U':
+    case 'A':
       return {apply_undecided(line, state)};
     case 'O':
       return {apply_option(line, state)};

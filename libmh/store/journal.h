@@ -17,7 +17,7 @@
 //      compaction)
 //   S  text about to be written to the sequences file (empty: it was written)
 //   Q  flag changes that could not be brought to the sequences file for over a minute
-//   U  all UIDs of arrivals of which nobody has decided yet whether they are seen
+//   A  all UIDs of arrivals of which nobody has decided yet whether they are seen
 //   O  an option of the folder, such as "notag"
 //   P  a message that is being saved (PendingSave); its I line stands before
 //   F  all saving that was begun is finished
@@ -103,7 +103,7 @@ struct JournalState {
   std::map<uint32_t, Tombstone> tombstones;
   std::string pending_sequences;            // see S
   std::vector<std::string> pending_flags;   // see Q, oldest first; opaque here
-  NumberSet undecided;                      // see U
+  NumberSet undecided;                      // see A
   std::set<std::string> options;            // see O
   std::map<uint32_t, PendingSave> pending_saves;  // see P
   std::map<uint32_t, Pop3Identity> pop3;    // see U
