@@ -51,6 +51,8 @@ libmh_libmh_la_SOURCES += libmh/system/waiting.h
 
 # store
 libmh_libmh_la_SOURCES += libmh/store/bdb-store.cc
+libmh_libmh_la_SOURCES += libmh/store/index-seal.cc
+libmh_libmh_la_SOURCES += libmh/store/index-seal.h
 libmh_libmh_la_SOURCES += libmh/store/journal-facts.cc
 libmh_libmh_la_SOURCES += libmh/store/journal-facts.h
 libmh_libmh_la_SOURCES += libmh/store/journal.cc
@@ -78,6 +80,7 @@ libmh_libmh_la_SOURCES += libmh/folder/folder-impl.h
 libmh_libmh_la_SOURCES += libmh/folder/folder-message.cc
 libmh_libmh_la_SOURCES += libmh/folder/folder-remove.cc
 libmh_libmh_la_SOURCES += libmh/folder/folder-save.cc
+libmh_libmh_la_SOURCES += libmh/folder/folder-recovery.cc
 libmh_libmh_la_SOURCES += libmh/folder/folder.cc
 libmh_libmh_la_SOURCES += libmh/folder/folder.h
 libmh_libmh_la_SOURCES += libmh/folder/identity.cc

@@ -56,6 +56,7 @@ extern "C" {
 #include <istream.h>
 #include <mail-cache.h>
 #include <mail-copy.h>
+#include <mail-index-alloc-cache.h>
 #include <mail-index-modseq.h>
 #include <mail-search-build.h>
 #include <mail-storage-private.h>

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include "plugin/mh-index.h"
 
+#include <fcntl.h>
+
 #include <cstring>
 #include <type_traits>
 
@@ -12,7 +14,6 @@ constexpr uint32_t kVersion = 1;
 struct StoredHeader {
   uint32_t version;
   uint32_t size;
-  LogIdentity log;
   FolderMemory memory;
 };
 static_assert(std::is_trivially_copyable_v<StoredHeader>);
@@ -30,6 +31,22 @@ struct StoredRecord {
 uint64_t joined(uint32_t high, uint32_t low) { return static_cast<uint64_t>(high) << 32 | low; }
 
 }  // namespace
+
+std::optional<IndexSeal> seal_of_index(struct mail_index_view* view, const char* dir,
+                                       const char* prefix) {
+  const auto log = Fs::posix().stat(AT_FDCWD, t_strconcat(dir, "/", prefix, ".log", nullptr),
+                                    Follow::kYes);
+  if (!log) return std::nullopt;
+  const struct mail_index_header* header = mail_index_get_header(view);
+  IndexSeal seal;
+  seal.index_id = header->indexid;
+  seal.log_seq = header->log_file_seq;
+  seal.log_inode = log->inode;
+  seal.log_birth = log->birth;
+  seal.log_size = log->size;
+  seal.highest_modseq = mail_index_modseq_get_highest(view);
+  return seal;
+}
 
 void IndexExtension::attach(struct mail_index* index) {
   id_ = mail_index_ext_register(index, "mh", sizeof(StoredHeader), sizeof(StoredRecord),
@@ -52,13 +69,8 @@ std::optional<FolderMemory> IndexExtension::memory(struct mail_index_view* view)
   return header ? std::optional<FolderMemory>(header->memory) : std::nullopt;
 }
 
-LogIdentity IndexExtension::log(struct mail_index_view* view) const {
-  const auto header = stored_header(view, id_);
-  return header ? header->log : LogIdentity();
-}
-
 void IndexExtension::set_memory(struct mail_index_view* view, struct mail_index_transaction* trans,
-                                const FolderMemory& memory, const LogIdentity& log) const {
+                                const FolderMemory& memory) const {
   const void* data;
   size_t size;
   mail_index_get_header_ext(view, id_, &data, &size);
@@ -66,7 +78,6 @@ void IndexExtension::set_memory(struct mail_index_view* view, struct mail_index_
   memset(static_cast<void*>(&header), 0, sizeof(header));  // the padding too: it is compared
   header.version = kVersion;
   header.size = sizeof(header);
-  header.log = log;
   header.memory = memory;
   if (size == sizeof(header) && memcmp(data, &header, size) == 0) return;
   if (size != 0 && size != sizeof(header)) mail_index_ext_resize_hdr(trans, id_, sizeof(header));

@@ -22,14 +22,9 @@ struct MessageNote {
   }
 };
 
-// Which transaction log the index was last written with. The same log in another file is a
-// restored or copied one: what was told of it since is not in it.
-struct LogIdentity {
-  uint32_t file_seq = 0;
-  uint64_t inode = 0;
-  Nanoseconds birth = 0;
-  bool operator==(const LogIdentity&) const = default;
-};
+// What tells this state of an index, to be sealed. nullopt: its log cannot be looked at.
+std::optional<IndexSeal> seal_of_index(struct mail_index_view* view, const char* dir,
+                                       const char* prefix);
 
 class IndexExtension {
  public:
@@ -38,10 +33,9 @@ class IndexExtension {
 
   // nullopt: none, or of another version.
   std::optional<FolderMemory> memory(struct mail_index_view* view) const;
-  LogIdentity log(struct mail_index_view* view) const;  // file_seq 0: unknown
   // Nothing is written when it is there already.
   void set_memory(struct mail_index_view* view, struct mail_index_transaction* trans,
-                  const FolderMemory& memory, const LogIdentity& log) const;
+                  const FolderMemory& memory) const;
 
   MessageNote note(struct mail_index_view* view, uint32_t seq) const;
   void set_note(struct mail_index_transaction* trans, uint32_t seq, const MessageNote& note) const;

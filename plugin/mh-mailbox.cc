@@ -53,6 +53,17 @@ int mh_mailbox_exists(struct mailbox* box, bool auto_boxes,
   });
 }
 
+// Whether this is the index that was written here last: only then its UIDNEXT is all that clients
+// were told.
+bool is_current(struct mail_index_view* view, const char* dir, const char* prefix,
+                const Location& location) {
+  const auto now = seal_of_index(view, dir, prefix);
+  Fs& fs = Fs::posix();
+  const auto state = fs.open(AT_FDCWD, location.state_dir.c_str(), O_RDONLY | O_DIRECTORY);
+  const auto sealed = state ? read_index_seal(fs, state->get()) : std::nullopt;
+  return now && sealed && !is_older(*now, *sealed);
+}
+
 // What dovecot.index still knows about a folder whose journal is lost.
 Hints hints_of_index(struct mailbox* box, const Location& location) {
   Hints hints;
@@ -63,13 +74,15 @@ Hints hints_of_index(struct mailbox* box, const Location& location) {
   if (mail_index_open(index, static_cast<enum mail_index_open_flags>(0)) > 0) {
     struct mail_index_view* view = mail_index_view_open(index);
     const struct mail_index_header* header = mail_index_get_header(view);
-    hints.uidvalidity = header->uid_validity;
-    hints.uidnext = header->next_uid;
-    hints.highest_modseq = mail_index_modseq_get_highest(view);
-    for (uint32_t seq = 1; seq <= header->messages_count; ++seq) {
-      uint32_t uid;
-      mail_index_lookup_uid(view, seq, &uid);
-      hints.uids.add(uid);
+    if (is_current(view, dir, box->index_prefix, location)) {
+      hints.uidvalidity = header->uid_validity;
+      hints.uidnext = header->next_uid;
+      hints.highest_modseq = mail_index_modseq_get_highest(view);
+      for (uint32_t seq = 1; seq <= header->messages_count; ++seq) {
+        uint32_t uid;
+        mail_index_lookup_uid(view, seq, &uid);
+        hints.uids.add(uid);
+      }
     }
     mail_index_view_close(&view);
     mail_index_close(index);
@@ -134,6 +147,7 @@ void close_state(struct mailbox* box) {
   state.folder.reset();
   state.writable.reset();
   state.synced = false;
+  state.index_checked = false;
 }
 
 void mh_mailbox_close(struct mailbox* box) noexcept {

@@ -17,8 +17,10 @@ struct MailboxState {
   IndexExtension extension;        // likewise
   bool must_sync = false;  // a message was found gone or edited: do not wait for the next full sync
   bool syncing = false;    // a sync inside a sync would be refused by the index with an assertion
+  bool index_broken = false;      // and could not be mended
   bool compare_all = false;       // the index was repaired: believe nothing of it
   bool synced = false;            // since it was opened
+  bool index_checked = false;     // likewise: the index is the one that was written here last
   bool nothing_to_adopt = false;  // as the last batch found
   bool warned_sequences = false;
   std::optional<bool> writable;  // whether the sequences file can be written

@@ -312,8 +312,7 @@ void write_notes(struct mail_save_context* ctx, SaveState& state, const FolderMe
   if (state.max_uidl_uid != 0) {
     index_pop3_uidl_set_max_uid(state.box, trans, state.max_uidl_uid);
   }
-  extension.set_memory(state.sync->view, state.sync->trans, memory,
-                       extension.log(state.sync->view));
+  extension.set_memory(state.sync->view, state.sync->trans, memory);
 }
 
 int bring_in(struct mail_save_context* ctx, SaveState& state) {

@@ -89,6 +89,26 @@ void do_idle_work(struct mailbox* box) noexcept {
   });
 }
 
+// A damaged log is marked so by Dovecot when it meets it, and replaced when the index is opened the
+// next time; until then every use fails, or the view is found inconsistent and the session ends
+// (sdbox fails its first SELECT so). As long as nothing of this opening was told, open it again.
+bool must_open_anew(struct mailbox* box, int synced) {
+  return mail_index_view_is_inconsistent(box->view) ||
+         (synced < 0 && std::exchange(mailbox_state(box).index_broken, false));
+}
+
+int sync_opened(struct mailbox* box, enum mailbox_sync_flags flags) {
+  const bool first = !mailbox_state(box).synced;
+  const int synced = sync_mailbox(box, flags);
+  if (!first || !must_open_anew(box, synced)) return synced;
+  mailbox_close(box);
+  // Or the process would go on with what it has of it in memory.
+  mail_index_alloc_cache_unref(&box->index);
+  mail_index_alloc_cache_destroy_unrefed();
+  if (mailbox_open(box) < 0) return -1;
+  return sync_mailbox(box, flags);
+}
+
 }  // namespace
 
 void schedule_idle_work(struct mailbox* box) {
@@ -112,7 +132,7 @@ struct mailbox_sync_context* mh_sync_init(struct mailbox* box,
   const int ret = guard(box, [&] {
     if (!box->opened && mailbox_open(box) < 0) return -1;
     const bool must = std::exchange(mailbox_state(box).must_sync, false);
-    return index_mailbox_want_full_sync(box, flags) || must ? sync_mailbox(box, flags) : 0;
+    return index_mailbox_want_full_sync(box, flags) || must ? sync_opened(box, flags) : 0;
   });
   return index_mailbox_sync_init(box, flags, ret < 0);
 }

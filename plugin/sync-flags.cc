@@ -40,10 +40,12 @@ NumberSet uids_of(std::span<const Record> records) {
 }  // namespace
 
 FlagSync::FlagSync(struct mailbox* box, const FilesOutcome& files,
-                   const std::optional<FolderMemory>& memory, std::vector<FlagChange> carried_over)
-    : box_(box), memory_(memory), ours_(std::move(carried_over)) {
+                   const std::optional<FolderMemory>& memory, Nanoseconds newer_than,
+                   std::vector<FlagChange> carried_over)
+    : box_(box), memory_(memory), ours_(std::move(carried_over)), newer_than_(newer_than) {
   add_flags_of_files(files, list_state(box->list).user().options().refile_flags, &ours_);
   for (const Added& added : files.added) {
+    added_.add(added.uid);
     if (added.edited_from) edited_from_[added.uid] = *added.edited_from;
   }
   drafts_ = is_draft_folder();
@@ -85,7 +87,8 @@ FlagsInput FlagSync::input_of(const IndexSync& index, std::span<const Record> re
   input.base = flags_of_view(box_, index.view);
   add_appended(index, records, &input.base);
   if (drafts_) input.base.draft.clear();
-  undecided_before_ = undecided_of(index, &input.expired);
+  undecided_before_ = memory_ ? undecided_of(index, &input.expired)
+                              : undecided_of(records, &input.expired);
   input.undecided = undecided_before_;
   input.old_number = [this, &index](uint32_t uid) { return old_number(index, uid); };
   return input;
@@ -130,6 +133,22 @@ NumberSet FlagSync::undecided_of(const IndexSync& index, NumberSet* expired) con
     mail_index_lookup_uid(index.view, seq, &uid);
     undecided.add(uid);
     if (static_cast<Nanoseconds>(since) * kSecond + grace <= now) expired->add(uid);
+  }
+  return undecided;
+}
+
+// The index that knew is lost: what the journal says. An arrival was seen first when it was saved.
+NumberSet FlagSync::undecided_of(std::span<const Record> records, NumberSet* expired) const {
+  const Folder& folder = *mailbox_state(box_).folder;
+  const Nanoseconds now = Fs::posix().now();
+  NumberSet undecided;
+  for (const Record& record : records) {
+    const bool arrived = newer_than_ != 0 && added_.contains(record.uid) &&
+                         !edited_from_.contains(record.uid) && record.file.ctime > newer_than_;
+    if (!arrived && !folder.undecided().contains(record.uid)) continue;
+    undecided.add(record.uid);
+    const Nanoseconds since = static_cast<Nanoseconds>(record.saved) * kSecond;
+    if (since + folder.settings().unseen_grace <= now) expired->add(record.uid);
   }
   return undecided;
 }

@@ -16,8 +16,10 @@ namespace mh {
 class FlagSync {
  public:
   // `memory` is that of the last merge; `carried_over` are pending changes that the index has lost.
+  // Without a memory, `added` files that are newer than `newer_than` (0: none) are arrivals.
   FlagSync(struct mailbox* box, const FilesOutcome& files,
-           const std::optional<FolderMemory>& memory, std::vector<FlagChange> carried_over);
+           const std::optional<FolderMemory>& memory, Nanoseconds newer_than,
+           std::vector<FlagChange> carried_over);
 
   void merge(const IndexSync& index, std::span<const Record> records);
   // False when the sequences could not be had: the flag records of the index stay unconsumed.
@@ -38,6 +40,7 @@ class FlagSync {
   FlagsInput input_of(const IndexSync& index, std::span<const Record> records);
   void add_appended(const IndexSync& index, std::span<const Record> records, FlagSets* base) const;
   NumberSet undecided_of(const IndexSync& index, NumberSet* expired) const;
+  NumberSet undecided_of(std::span<const Record> records, NumberSet* expired) const;
   void note_undecided(const IndexSync& index, const NumberSet& now);
   uint32_t old_number(const IndexSync& index, uint32_t uid) const;
   std::vector<FlagChange> flags_of_predecessors(const IndexSync& index) const;
@@ -47,6 +50,8 @@ class FlagSync {
   std::optional<FolderMemory> memory_;
   std::map<uint32_t, uint32_t> edited_from_;
   std::vector<FlagChange> ours_;  // not in the index: from files, or carried over
+  NumberSet added_;
+  Nanoseconds newer_than_;
   bool drafts_ = false;           // every message is a \Draft, whatever the sequences say
   FlagsOutcome outcome_;
   bool merged_ = false;

@@ -42,8 +42,10 @@ class Sync {
   int locked_pass(bool* again);
   bool index_is_current();
   int prepare_index();
-  LogIdentity log_identity(struct mail_index_view* view) const;
-  bool may_be_older(struct mail_index_view* view) const;
+  std::optional<IndexSeal> index_now() const;
+  enum class Standing { kAsLeft, kNew, kDoubtful, kOlder };
+  Standing standing() const;
+  int lift_modseq(bool every_message);
   bool repair_index();
   int reset_index();
   int write_index(bool* again);
@@ -67,6 +69,7 @@ class Sync {
 
   std::optional<FolderMemory> memory_;
   FilesOutcome files_;
+  Nanoseconds newer_than_ = 0;  // see FlagSync
   bool repaired_ = false;
   std::vector<FlagChange> carried_over_;  // pending changes of an index that had to be reset
 };
@@ -117,6 +120,7 @@ int Sync::look_for_changes(bool* changed) {
   const FreshView view(box_->index);
   memory_ = state_.extension.memory(view.get());
   if (!memory_ || view.header().uid_validity == 0) return 0;
+  if (!std::exchange(state_.index_checked, true) && standing() != Standing::kAsLeft) return 0;
   const auto same = folder_.unchanged(*memory_);
   if (!same) {
     if (same.error().kind() != ErrorKind::kNotFound) {
@@ -151,6 +155,10 @@ int Sync::locked_pass(bool* again) {
         thorough_, [&](uint32_t uid) { return flags_text(box_, view.get(), uid); });
     if (!files) return set_error(box_, files.error(), "reading the folder");
     files_ = std::move(*files);
+    if (files_.first_sight && memory_) {
+      newer_than_ = memory_->directory.mtime;
+      memory_.reset();
+    }
   }
   thorough_ = false;
   if (prepare_index() < 0 || write_index(again) < 0) return -1;
@@ -159,36 +167,64 @@ int Sync::locked_pass(bool* again) {
   return 0;
 }
 
-// Empty for an index in memory.
-LogIdentity Sync::log_identity(struct mail_index_view* view) const {
-  LogIdentity log;
+// nullopt for an index in memory.
+std::optional<IndexSeal> Sync::index_now() const {
   const char* dir;
   if (mail_index_is_in_memory(box_->index) ||
       mailbox_get_path_to(box_, MAILBOX_LIST_PATH_TYPE_INDEX, &dir) <= 0) {
-    return log;
+    return std::nullopt;
   }
-  const char* path = t_strconcat(dir, "/", box_->index_prefix, ".log", nullptr);
-  const auto stat = Fs::posix().stat(AT_FDCWD, path, Follow::kYes);
-  if (!stat) return log;
-  log.file_seq = mail_index_get_header(view)->log_file_seq;
-  log.inode = stat->inode;
-  log.birth = stat->birth;
-  return log;
+  const FreshView view(box_->index);
+  return seal_of_index(view.get(), dir, box_->index_prefix);
 }
 
-// Whether this index may be older than what clients were told: it is new, it was restored (its log
-// lies in another file than the one it was written to), or the floor has jumped since.
-bool Sync::may_be_older(struct mail_index_view* view) const {
-  if (mail_index_get_header(view)->uid_validity == 0) return true;
-  if (folder_.modseq_floor() > mail_index_modseq_get_highest(view) + kModseqReserve) return true;
-  const LogIdentity known = state_.extension.log(view);
-  const LogIdentity now = log_identity(view);
-  return known.file_seq != 0 && known.file_seq == now.file_seq && !(known == now);
+// Whether this index may be older than what clients were told. Doubtful: nothing tells, or the
+// floor has jumped because the journal may be older.
+Sync::Standing Sync::standing() const {
+  const FreshView view(box_->index);
+  if (view.header().uid_validity == 0) return Standing::kNew;
+  const auto now = index_now();
+  if (now) {
+    const auto sealed = folder_.index_seal();
+    if (sealed && is_older(*now, *sealed)) return Standing::kOlder;
+    if (!sealed && !folder_.read_only()) return Standing::kDoubtful;
+  }
+  const uint64_t highest = mail_index_modseq_get_highest(view.get());
+  // Until the journal was read the floor is not known.
+  const bool jumped = folder_.locked() && folder_.modseq_floor() > highest + kModseqReserve;
+  return jumped ? Standing::kDoubtful : Standing::kAsLeft;
 }
 
-// An index of another UIDVALIDITY is emptied. One that may be older than what was told starts at
-// the floor of HIGHESTMODSEQ, set in a transaction of its own: in that of the first appends it
-// would be applied after them.
+// Beyond all that was told, in a transaction of its own: in that of the first appends it would be
+// applied after them. With `every_message`, a client that asks what changed since is told of all.
+int Sync::lift_modseq(bool every_message) {
+  const uint64_t highest = mail_index_modseq_get_highest(FreshView(box_->index).get());
+  uint64_t target = folder_.modseq_floor();
+  if (const auto sealed = folder_.index_seal()) {
+    target = std::max(target, sealed->highest_modseq + 1);
+  }
+  if (every_message) target = std::max(target, highest + 1);
+  // Should this be repeated after a crash, it goes on from there.
+  if (const Status reserved = folder_.reserve_modseq(target); !reserved) {
+    e_warning(box_->event, "mh: %s", reserved.error().message().c_str());
+  }
+  if (target <= highest) return 0;
+  mail_index_modseq_enable(box_->index);
+  const FreshView view(box_->index);
+  struct mail_index_transaction* trans =
+      mail_index_transaction_begin(view.get(), MAIL_INDEX_TRANSACTION_FLAG_EXTERNAL);
+  mail_index_update_highest_modseq(trans, target);
+  const uint32_t count = every_message ? view.header().messages_count : 0;
+  for (uint32_t seq = 1; seq <= count; ++seq) mail_index_update_modseq(trans, seq, target);
+  state_.index_broken = mail_index_transaction_commit(&trans) < 0;
+  if (!state_.index_broken) return 0;
+  mailbox_set_index_error(box_);
+  return -1;
+}
+
+// An index of another UIDVALIDITY is emptied. One that may be older than what was told starts
+// beyond that. One that is older for sure is no base to merge flags with: its numbers and its
+// sequences are those of another day.
 int Sync::prepare_index() {
   const uint32_t known = FreshView(box_->index).header().uid_validity;
   if (known != 0 && known != folder_.uidvalidity()) {
@@ -196,19 +232,19 @@ int Sync::prepare_index() {
               folder_.uidvalidity(), known);
     return reset_index();
   }
-  const FreshView view(box_->index);
-  if (mail_index_modseq_get_highest(view.get()) >= folder_.modseq_floor() ||
-      !may_be_older(view.get())) {
-    return 0;
+  switch (standing()) {
+    case Standing::kAsLeft:
+      return 0;
+    case Standing::kNew:
+      return lift_modseq(false);
+    case Standing::kDoubtful:
+      return lift_modseq(true);
+    case Standing::kOlder:
+      e_warning(box_->event, "mh: the index was restored or damaged: compared anew");
+      memory_.reset();
+      return lift_modseq(true);
   }
-  mail_index_modseq_enable(box_->index);
-  const FreshView enabled(box_->index);
-  struct mail_index_transaction* trans =
-      mail_index_transaction_begin(enabled.get(), MAIL_INDEX_TRANSACTION_FLAG_EXTERNAL);
-  mail_index_update_highest_modseq(trans, folder_.modseq_floor());
-  if (mail_index_transaction_commit(&trans) == 0) return 0;
-  mailbox_set_index_error(box_);
-  return -1;
+  return 0;
 }
 
 int Sync::reset_index() {
@@ -257,10 +293,11 @@ int Sync::write_index(bool* again) {
     IndexSync index(box_);
     if (!index.begin()) {
       *again = repair_index();
+      state_.index_broken = !*again;
       return *again ? 0 : -1;
     }
     if (fits_index(index, *records, changed)) {
-      FlagSync flags(box_, files_, memory_, std::exchange(carried_over_, {}));
+      FlagSync flags(box_, files_, memory_, newer_than_, std::exchange(carried_over_, {}));
       flags.merge(index, *records);
       *again = flags.moved();
       // Messages were removed.
@@ -272,7 +309,8 @@ int Sync::write_index(bool* again) {
       flags.apply(index, *records);
       mark_recent(index);
       remember(index, flags);
-      if (!index.commit()) return -1;
+      state_.index_broken = !index.commit();
+      if (state_.index_broken) return -1;
       flags.finish();
       if (flags.merged() && !files_.saved.empty()) (void)folder_.saves_finished();
       return 0;
@@ -379,7 +417,7 @@ void Sync::remember(const IndexSync& index, const FlagSync& flags) {
     memory.generation = memory_ ? memory_->generation : 0;
     memory.journal_offset = memory_ ? memory_->journal_offset : 0;
   }
-  state_.extension.set_memory(index.view, index.trans, memory, log_identity(index.view));
+  state_.extension.set_memory(index.view, index.trans, memory);
 }
 
 void Sync::finish() {
@@ -392,6 +430,10 @@ void Sync::finish() {
   }
   if (const Status maintained = folder_.maintain(); !maintained) {
     e_warning(box_->event, "mh: %s", maintained.error().message().c_str());
+  }
+  state_.index_checked = true;
+  if (const auto now = index_now(); now && now != folder_.index_seal()) {
+    folder_.set_index_seal(*now);
   }
 }
 

@@ -221,11 +221,10 @@ bool Merge::decided_by_others(uint32_t uid, uint32_t number, bool is_new,
 }
 
 void Merge::judge_arrivals() {
-  if (!in_.memory.known) return;  // what is there at first sight is as its sequences say
   const bool unseen_changed =
       rewritten_ && unseen_hash(*in_.map, *in_.file) != in_.memory.unseen_hash;
   NumberSet open = in_.undecided;
-  open.unite(arrivals_);
+  if (in_.memory.known) open.unite(arrivals_);  // what is there at first sight is as it says
   Plane& unseen = system_[kUnseen];
   open.subtract(unseen.pending_add);
   open.subtract(unseen.pending_remove);

@@ -24,7 +24,8 @@
 //
 // Arrivals: inc and rcvstore write the file first and `unseen` last; procmail and cp never do. An
 // arrival counts as unseen, undecided, until a foreign write changed the set of unseen messages or
-// put cur on it; when nobody does within the grace time, the policy decides.
+// put cur on it; when nobody does within the grace time, the policy decides. Without a memory of
+// the file there are no arrivals but those that are told to be undecided.
 #pragma once
 
 #include <cstdint>

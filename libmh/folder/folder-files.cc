@@ -202,6 +202,17 @@ void Folder::Impl::give_uids(Plan& plan, std::vector<Record>* changed, FilesOutc
   }
 }
 
+// Whether an arrival is seen is decided later. Should the index be lost until then, it still is
+// known that nobody has.
+void Folder::Impl::note_arrivals(const std::vector<Added>& added) {
+  if (!journal || !journal->writable() || at_first_sight()) return;
+  NumberSet undecided = state().undecided;
+  for (const Added& each : added) {
+    if (!each.edited_from) undecided.add(each.uid);
+  }
+  if (!(undecided == state().undecided)) journal->add_undecided(undecided);
+}
+
 // Another program takes our tags away: after a few of them this folder is left alone.
 void Folder::Impl::mind_lost_tags(const Plan& plan, std::vector<Record>* changed) {
   if (plan.untagged.empty()) return;
@@ -257,6 +268,7 @@ Result<FilesOutcome> Folder::sync_files(bool thorough, const FlagsOf& flags_of) 
   in.free_numbers(plan);
   in.release_guards(&changed);
   in.give_uids(plan, &changed, &outcome);
+  in.note_arrivals(outcome.added);
   const std::vector<Tombstone> dropped = in.tombstones_of(plan.dropped, flags_of);
   MH_TRY_SET(outcome.deferred, in.commit_files(changed, dropped, outcome.added.size()));
   if (outcome.deferred) {
@@ -268,6 +280,7 @@ Result<FilesOutcome> Folder::sync_files(bool thorough, const FlagsOf& flags_of) 
     outcome.dropped = std::move(plan.dropped);
     outcome.annotated = std::move(plan.annotated);
   }
+  outcome.first_sight = in.at_first_sight();
   outcome.waiting = plan.waiting.size();
   in.waiting = plan.waiting.size();
   in.suspicious = false;

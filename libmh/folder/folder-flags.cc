@@ -114,6 +114,17 @@ void Folder::Impl::remember_directory(bool merged) {
   if (guard_due != 0) recheck(guard_due);
 }
 
+// Not flushed: should it be lost together with the index, an arrival is decided about once more.
+void Folder::Impl::note_undecided(const NumberSet& undecided) {
+  if (!journal || !journal->writable()) return;
+  const bool same = undecided == state().undecided;
+  if (same && !at_first_sight()) return;
+  if (!same) journal->add_undecided(undecided);
+  if (at_first_sight()) journal->add_option(kFirstSight, false);
+  const Status noted = journal->append();
+  static_cast<void>(noted);  // still collected: the next one brings it
+}
+
 Result<FlagMergeOutput> Folder::Impl::merge(const std::string& text, const FolderMemory& memory,
                                             const FlagsInput& input) {
   const Sequences file = Sequences::parse(text);
@@ -179,6 +190,7 @@ Result<FlagsOutcome> Folder::Impl::sync_read_only(const FolderMemory& memory, Fl
     return outcome;
   }
   MH_TRY_SET(FlagMergeOutput merged, merge(file.text, memory, input));
+  note_undecided(merged.undecided);
   remember_directory(true);
   remember(merged, file);
   outcome.to_index = std::move(merged.to_index);
@@ -256,6 +268,7 @@ Result<FlagsOutcome> Folder::sync_flags(const FolderMemory& memory, FlagsInput i
   if (!removed.tombstones.empty()) MH_TRY(in.commit({}, removed.tombstones));
   if (!outcome) return outcome;
   for (const uint32_t uid : removed.uids) outcome->expunged.add(uid);
+  if (!outcome->busy && !outcome->moved) in.note_undecided(outcome->undecided);
   if (!outcome->busy && !outcome->moved && in.journal) in.now.journal_offset = in.journal->offset();
   return outcome;
 }

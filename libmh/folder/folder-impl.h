@@ -2,7 +2,7 @@
 //
 // The inside of Folder, shared by its parts: folder.cc (opening, locking, the journal's facts),
 // folder-files.cc (listing and UIDs), folder-flags.cc (sequences), folder-message.cc (opening one
-// message) and folder-adopt.cc. Not for use outside of libmh/folder/.
+// message), folder-adopt.cc and folder-recovery.cc (the journal is lost or old). Not for use outside of libmh/folder/.
 #pragma once
 
 #include <map>
@@ -20,6 +20,8 @@ namespace mh {
 inline constexpr int64_t kNumberRest = 600;
 // For how long a new message is kept from being written to: see folder-guard.cc.
 inline constexpr Nanoseconds kGuardTime = 60 * kSecond;
+// Whether a journal that cannot be opened for this reason is to be made anew.
+bool is_lost(const Error& opening_the_journal);
 
 struct Folder::Impl {
   Impl(Fs& the_fs, FolderSettings the_settings)
@@ -62,6 +64,7 @@ struct Folder::Impl {
   bool tagging_failed = false;  // the file system cannot do it
   NumberSet not_now;            // UIDs that could not be tagged: busy, foreign
 
+  bool at_first_sight() const { return state().options.contains(std::string(kFirstSight)); }
   const JournalState& state() const { return journal ? journal->state() : memory_state; }
   bool writable() const { return !journal || journal->writable(); }
   void warn(const std::string& text) const {
@@ -70,7 +73,6 @@ struct Folder::Impl {
 
   // folder.cc
   Status load_state();
-  Status recover_journal();
   Result<FolderLock> lock_folder();
   Status load_records();
   Record* find(uint32_t uid);
@@ -78,6 +80,19 @@ struct Folder::Impl {
   Status commit(const std::vector<Record>& changed, const std::vector<Tombstone>& dropped);
   void apply_to_records(const std::vector<Record>& changed,
                         const std::vector<Tombstone>& dropped);
+
+  // folder-recovery.cc
+  Status recover_journal();
+  Status mind_rolled_back();
+  Status replace_journal(JournalState facts, uint32_t above,
+                         const std::function<bool(const Result<Journal>&)>& may_go);
+  JournalState empty_state() const;
+  JournalState remains_of_journal(const Hints& hints);
+  struct TagEvidence {
+    NumberSet uids;  // under the UIDVALIDITY asked for
+    uint32_t highest_uidvalidity = 0;
+  };
+  TagEvidence read_tags(uint32_t uidvalidity);
 
   // folder-files.cc
   Status list_again(bool thorough);
@@ -87,6 +102,7 @@ struct Folder::Impl {
                                        const FlagsOf& flags_of);
   void give_uids(Plan& plan, std::vector<Record>* changed, FilesOutcome* outcome);
   void free_numbers(const Plan& plan);
+  void note_arrivals(const std::vector<Added>& added);
   void mind_lost_tags(const Plan& plan, std::vector<Record>* changed);
   Result<bool> commit_files(const std::vector<Record>& changed,
                             const std::vector<Tombstone>& dropped, size_t added);
@@ -141,6 +157,7 @@ struct Folder::Impl {
   void recheck(Nanoseconds at);
   void remember(const FlagMergeOutput& merged, const SequencesText& file);
   void remember_directory(bool merged);
+  void note_undecided(const NumberSet& undecided);
   Result<FlagMergeOutput> merge(const std::string& text, const FolderMemory& memory,
                                 const FlagsInput& input);
   Status write_sequences(SequencesFile::Hold& hold, const std::string& old_text,

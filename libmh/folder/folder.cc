@@ -31,8 +31,6 @@ StoreHeader store_header(const JournalState& state, uint64_t offset) {
   return header;
 }
 
-uint32_t jumped(uint32_t uid) { return uid > UINT32_MAX - kJump ? UINT32_MAX : uid + kJump; }
-
 }  // namespace
 
 MessageHint hint_of(const Record& record) {
@@ -87,68 +85,11 @@ Status Folder::Impl::load_state() {
   store = open_bdb_store(fs, state_dir.get(), location.state_dir,
                          location.directory_mode & 0666, location.gid);
   auto opened = Journal::open(fs, state_dir.get());
-  if (!opened && (opened.error().kind() == ErrorKind::kNotFound ||
-                  opened.error().kind() == ErrorKind::kCorrupt)) {
-    return recover_journal();
-  }
+  if (!opened && is_lost(opened.error())) return recover_journal();
   if (!opened) return pass_on(opened);
   journal.emplace(std::move(*opened));
   state_loaded = true;
-  if (journal->state().rolled_back) {
-    warn("the journal was restored, copied or damaged: UIDNEXT and the modseq floor jump by " +
-         std::to_string(kJump));
-  }
-  return {};
-}
-
-// The journal is lost. What a store of it and Dovecot's index still know is taken over, with a jump
-// over all that may have been given out since; untagged messages get new UIDs.
-Status Folder::Impl::recover_journal() {
-  MH_TRY_SET(const FolderLock lock,
-             lock_folder());
-  state_loaded = true;
-  if (auto opened = Journal::open(fs, state_dir.get())) {  // somebody was faster
-    journal.emplace(std::move(*opened));
-    return {};
-  }
-  const Hints hints = hints_of ? hints_of(location) : Hints();
-  JournalState fresh;
-  fresh.header.mailbox_guid = location.guid;
-  fresh.header.created = fs.now() / kSecond;
-  fresh.directory = location.directory;
-  const auto kept = store->header();
-  const auto kept_records = store->load();
-  if (kept && kept_records && kept->mailbox_guid == location.guid) {
-    fresh.header.uidvalidity = kept->uidvalidity;
-    fresh.uidnext_limit = kept->uidnext_limit;
-    fresh.modseq_floor = kept->modseq_floor;
-    for (const Record& record : *kept_records) {
-      fresh.records[record.uid] = record;
-      fresh.alive.add(record.uid);
-    }
-  } else {
-    fresh.header.uidvalidity = hints.uidvalidity;
-    fresh.alive = hints.uids;
-  }
-  if (hints.uidvalidity != 0 && hints.uidvalidity == fresh.header.uidvalidity) {
-    fresh.uidnext_limit = std::max(fresh.uidnext_limit, hints.uidnext);
-    fresh.modseq_floor = std::max(fresh.modseq_floor, hints.highest_modseq);
-  }
-  if (fresh.header.uidvalidity != 0) {
-    fresh.uidnext_limit = jumped(fresh.uidnext_limit);
-    fresh.uidnext = fresh.uidnext_limit;
-    fresh.modseq_floor += kModseqReserve;
-    warn("the journal was lost: kept UIDVALIDITY, UIDNEXT jumps to " +
-         std::to_string(fresh.uidnext_limit) + "; messages without a tag get new UIDs");
-  } else {
-    MH_TRY_SET(const FolderLock list, location.root->lock(settings.lock_timeout));
-    MH_TRY_SET(fresh.header.uidvalidity, location.root->new_uidvalidity(0));
-    warn("the journal was lost and nothing tells the old UIDs: new UIDVALIDITY " +
-         std::to_string(fresh.header.uidvalidity));
-  }
-  MH_TRY_SET(Journal made, Journal::create(fs, state_dir.get(), std::move(fresh),
-                                           location.directory_mode & 0666, location.gid, true));
-  journal.emplace(std::move(made));
+  if (journal->state().rolled_back) return mind_rolled_back();
   return {};
 }
 
@@ -158,6 +99,7 @@ Result<FolderLock> Folder::Impl::lock_folder() {
 }
 
 uint32_t Folder::uidvalidity() const { return impl_->state().header.uidvalidity; }
+const NumberSet& Folder::undecided() const { return impl_->state().undecided; }
 uint64_t Folder::modseq_floor() const { return impl_->state().modseq_floor; }
 Result<Guid> Folder::mailbox_guid() {
   MH_TRY(impl_->load_state());
@@ -339,6 +281,19 @@ Status Folder::change_identity(const Identity& wanted) {
   in.journal.emplace(std::move(changed));
   in.loaded = false;
   return {};
+}
+
+std::optional<IndexSeal> Folder::index_seal() const {
+  if (!impl_->state_dir) return std::nullopt;
+  return read_index_seal(impl_->fs, impl_->state_dir.get());
+}
+
+void Folder::set_index_seal(const IndexSeal& seal) {
+  Impl& in = *impl_;
+  if (!in.state_dir || !in.held) return;
+  const Status written = write_index_seal(in.fs, in.state_dir.get(), seal,
+                                          in.location.directory_mode & 0666, in.location.gid);
+  static_cast<void>(written);
 }
 
 Status Folder::maintain() {

@@ -39,6 +39,7 @@
 #include "libmh/folder/scan.h"
 #include "libmh/format/profile.h"
 #include "libmh/result.h"
+#include "libmh/store/index-seal.h"
 #include "libmh/store/journal.h"
 #include "libmh/store/store.h"
 #include "libmh/system/folder-lock.h"
@@ -96,7 +97,8 @@ struct OpenMessage {
   FileStat stat;
 };
 
-// What is left of a folder's state outside of it.
+// What is left of a folder's state outside of it. To be given only of an index that is known to be
+// the one committed last (index_seal()): another knows nothing of the UIDs given since.
 struct Hints {
   uint32_t uidvalidity = 0;  // 0: nothing known
   uint32_t uidnext = 1;
@@ -117,6 +119,7 @@ struct FilesOutcome {
   std::vector<PendingSave> saved;  // by a process that died before its index had them
   size_t waiting = 0;       // files that are still being written
   bool deferred = false;    // arrivals could not be journalled: they wait
+  bool first_sight = false;  // there is no merge base, whatever the caller remembers
 };
 
 // Tells the flags of a UID in the merge base.
@@ -186,6 +189,9 @@ class Folder {
   // UIDs whose record or life changed after this point of the journal; nullopt: compare all.
   std::optional<NumberSet> changed_since(uint64_t generation, uint64_t offset) const;
   Result<FlagsOutcome> sync_flags(const FolderMemory& memory, FlagsInput input);
+  // Arrivals that nobody had decided about at the last merge, or that came since: for a caller that
+  // has lost its merge base.
+  const NumberSet& undecided() const;
   // What to remember once all of this is committed.
   FolderMemory memory() const;
   // HIGHESTMODSEQ has come to `modseq`: extends the floor durably when it is near.
@@ -208,6 +214,10 @@ class Folder {
     uint64_t highest_modseq = 0;  // at least
   };
   Status change_identity(const Identity& wanted);
+  // How the caller's index was when it was last committed; see libmh/store/index-seal.h. nullopt: not
+  // known. Written under the lock; what fails costs a comparison of everything, no truth.
+  std::optional<IndexSeal> index_seal() const;
+  void set_index_seal(const IndexSeal& seal);
   // Folds the journal into the store, and compacts it, when that is worth it or the last sync was
   // thorough.
   Status maintain();

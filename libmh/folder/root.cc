@@ -17,8 +17,6 @@ namespace {
 
 constexpr Nanoseconds kListLockTimeout = 30 * kSecond;
 constexpr int kDeepest = 128;         // levels of folders that are looked through
-// UIDVALIDITYs run ahead of the clock by at most the number of folders made in a burst.
-constexpr Nanoseconds kPlausibleAhead = 1 << 20;
 constexpr size_t kTagsToCompare = 32;  // files whose tags are read as evidence
 
 std::string joined(const std::string& base, const std::string& path) {
@@ -343,6 +341,7 @@ Status Root::make_state(Location* location) {
   state.header.mailbox_guid = guid;
   state.header.created = fs_->now() / kSecond;
   state.directory = location->directory;
+  state.options.emplace(kFirstSight);
   take(guid, location);
   const mode_t mode = location->directory_mode;
   MH_TRY(fs_->mkdir(location->root->dir(), guid_text(guid).c_str(), mode));

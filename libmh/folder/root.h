@@ -42,6 +42,9 @@ struct Location {
   bool may_tag = true;           // false: the folder really lies outside the tree of this state
 };
 
+// UIDVALIDITYs, in seconds, run ahead of the clock by at most the number of folders made in a burst.
+inline constexpr Nanoseconds kPlausibleAhead = 1 << 20;
+
 class Root {
  public:
   // `mail_root` is the absolute path of the tree; `private_root` an absolute directory of this

@@ -15,6 +15,9 @@ constexpr uint32_t kVersion = 1;
 constexpr size_t kRangesPerLine = 4096;
 // MODSEQ has 63 bits (RFC 7162 section 3.1).
 constexpr uint64_t kMaxModseq = std::numeric_limits<int64_t>::max();
+// Nanoseconds. A lift by kJump is a fifteenth of a second then, and 18 years are 2^53, up to which
+// clients that compute in doubles count right.
+constexpr uint64_t kAgePerModseq = 64;
 
 bool is_possible_uid(uint32_t uid) { return uid != 0 && uid < kMaxUidNext; }
 
@@ -102,6 +105,7 @@ uint32_t apply_tombstone(JournalLineReader& line, JournalState& state) {
   state.records.erase(uid);
   state.alive.remove(uid);
   state.pop3.erase(uid);
+  state.undecided.remove(uid);
   state.tombstones.insert_or_assign(uid, std::move(tombstone));
   return uid;
 }
@@ -135,6 +139,16 @@ bool apply_pending_flags(JournalLineReader& line, JournalState& state) {
   } else {
     state.pending_flags.push_back(std::move(text));
   }
+  return true;
+}
+
+// A <uids>
+bool apply_undecided(JournalLineReader& line, JournalState& state) {
+  std::string text;
+  if (!line.text(text).end()) return false;
+  Result<NumberSet> uids = NumberSet::parse_uids(text);
+  if (!uids || (!uids->empty() && (uids->min() == 0 || uids->max() >= kMaxUidNext))) return false;
+  state.undecided = std::move(*uids);
   return true;
 }
 
@@ -205,7 +219,7 @@ Result<HeaderLine> parse_header(std::string_view text) {
   return header;
 }
 
-// E <inode> <birth> <generation> <offset> <ctime>
+// E <inode> <birth> <generation> <offset> <ctime> <own inode> <own birth>
 void print_seal(std::string& out, const Seal& seal) {
   JournalLineWriter(out, 'E')
       .number(seal.inode)
@@ -213,6 +227,8 @@ void print_seal(std::string& out, const Seal& seal) {
       .hash(seal.generation)
       .number(seal.offset)
       .number(seal.ctime)
+      .number(seal.own_inode)
+      .number(seal.own_birth)
       .end();
 }
 
@@ -220,7 +236,8 @@ std::optional<Seal> parse_seal(std::string_view text) {
   Seal seal;
   JournalLineReader line(text);
   line.number(seal.inode).number(seal.birth).hash(seal.generation).number(seal.offset);
-  if (line.kind() != 'E' || !line.number(seal.ctime).end()) return std::nullopt;
+  line.number(seal.ctime).number(seal.own_inode).number(seal.own_birth);
+  if (line.kind() != 'E' || !line.end()) return std::nullopt;
   return seal;
 }
 
@@ -271,6 +288,10 @@ void print_pending_flags(std::string& out, std::string_view text) {
   JournalLineWriter(out, 'Q').text(text).end();
 }
 
+void print_undecided(std::string& out, const NumberSet& uids) {
+  JournalLineWriter(out, 'A').text(uids.print_uids()).end();
+}
+
 void print_option(std::string& out, std::string_view option, bool on) {
   JournalLineWriter(out, 'O').text(option).number(on ? 1U : 0U).end();
 }
@@ -300,6 +321,7 @@ void print_facts(std::string& out, const JournalState& state) {
   print_alive(out, without_record);
   for (const auto& [uid, record] : state.records) print_record(out, record);
   for (const auto& [uid, tombstone] : state.tombstones) print_tombstone(out, tombstone);
+  if (!state.undecided.empty()) print_undecided(out, state.undecided);
   if (!state.pending_sequences.empty()) print_pending_sequences(out, state.pending_sequences);
   for (const std::string& text : state.pending_flags) print_pending_flags(out, text);
   for (const auto& [uid, save] : state.pending_saves) print_pending_save(out, save);
@@ -330,6 +352,8 @@ Applied apply_line(std::string_view text, JournalState& state) {
       return {apply_pending_sequences(line, state)};
     case 'Q':
       return {apply_pending_flags(line, state)};
+    case 'A':
+      return {apply_undecided(line, state)};
     case 'O':
       return {apply_option(line, state)};
     case 'P':
@@ -343,13 +367,15 @@ Applied apply_line(std::string_view text, JournalState& state) {
   }
 }
 
-void jump(JournalState& state) {
+void jump(JournalState& state, Nanoseconds now) {
   state.rolled_back = true;
-  const uint32_t room = kMaxUidNext - state.uidnext_limit;
-  state.uidnext_limit += room < kJump ? room : kJump;
+  const auto age = static_cast<uint64_t>(
+      std::max<Nanoseconds>(now - state.header.created * kSecond, 0));
+  const uint64_t limit = kJump + std::max<uint64_t>(state.uidnext_limit, age / kSecond);
+  state.uidnext_limit = static_cast<uint32_t>(std::min<uint64_t>(limit, kMaxUidNext));
   state.uidnext = state.uidnext_limit;
-  state.modseq_floor = state.modseq_floor > kMaxModseq - kJump ? kMaxModseq
-                                                               : state.modseq_floor + kJump;
+  const uint64_t floor = std::min(std::max(state.modseq_floor, age / kAgePerModseq), kMaxModseq - kJump);
+  state.modseq_floor = floor + kJump;
 }
 
 }  // namespace mh

@@ -40,6 +40,8 @@ struct Seal {
   uint64_t generation = 0;
   uint64_t offset = 0;  // the journal is on disk up to here
   Nanoseconds ctime = 0;
+  uint64_t own_inode = 0;  // of the seal itself: one that was restored tells of another day
+  Nanoseconds own_birth = 0;
   bool operator==(const Seal&) const = default;
 };
 
@@ -53,6 +55,7 @@ void print_tombstone(std::string& out, const Tombstone& tombstone);
 void print_alive(std::string& out, const NumberSet& uids);  // several lines when they are many
 void print_pending_sequences(std::string& out, std::string_view text);
 void print_pending_flags(std::string& out, std::string_view text);
+void print_undecided(std::string& out, const NumberSet& uids);
 void print_option(std::string& out, std::string_view option, bool on);
 void print_pending_save(std::string& out, const PendingSave& save);
 void print_saves_finished(std::string& out);
@@ -75,7 +78,9 @@ struct Applied {
 Applied apply_line(std::string_view line, JournalState& state);
 
 // Facts may be missing: sets rolled_back and lets UIDNEXT limit and floor jump. They stop at their
-// ends, they never wrap.
-void jump(JournalState& state);
+// ends, they never wrap. Neither comes out below the age of the journal, in seconds and in
+// units of 64 nanoseconds: when one backup is restored twice, what was given after the first time lies below
+// what is given after the second, unless it was more than a message each second.
+void jump(JournalState& state, Nanoseconds now);
 
 }  // namespace mh

@@ -67,6 +67,14 @@ void add_all_uids(const JournalState& state, NumberSet& to) {
 
 // ---- Reading --------------------------------------------------------------------------------
 
+std::optional<Seal> read_own_seal(Fs& fs, int dir) {
+  const std::optional<Seal> seal = read_seal(fs, dir);
+  const auto stat = fs.stat(dir, kSealName, Follow::kNo);
+  if (!seal || !stat || stat->inode != seal->own_inode || stat->birth != seal->own_birth)
+    return std::nullopt;
+  return seal;
+}
+
 Result<Journal> Journal::open(Fs& fs, int state_dir) {
   for (int attempt = 0;; ++attempt) {
     Result<Journal> journal = load(fs, state_dir);
@@ -88,7 +96,7 @@ Result<Journal> Journal::load(Fs& fs, int state_dir) {
   const bool same_file = seal && seal->inode == own.inode && seal->birth == own.birth &&
                          seal->generation == header.header.generation;
   if (same_file) journal.flushed_to_ = std::min(seal->offset, journal.offset_);
-  if (!journal.is_as_left(header.own, own, seal)) jump(journal.state_);
+  if (!journal.is_as_left(header.own, own, seal)) jump(journal.state_, fs.now());
   return journal;
 }
 
@@ -161,7 +169,7 @@ void Journal::take_line(std::string_view line, uint64_t end, std::vector<NumberR
     bad_line_ = true;
     return;
   }
-  if (std::exchange(bad_line_, false) && !state_.rolled_back) jump(state_);
+  if (std::exchange(bad_line_, false) && !state_.rolled_back) jump(state_, fs_->now());
   take_good_line(end, applied.uid);
   if (changed != nullptr && applied.uid != 0) changed->push_back({applied.uid, applied.uid});
 }
@@ -223,7 +231,7 @@ Result<bool> Journal::reload(NumberSet* changed) {
   MH_TRY_SET(Journal fresh, load(*fs_, state_dir_));
   const bool same = fresh.own_.same_file(own_) &&
                     fresh.state_.header.generation == state_.header.generation;
-  if (same && fresh.offset_ < flushed_to_ && !fresh.state_.rolled_back) jump(fresh.state_);
+  if (same && fresh.offset_ < flushed_to_ && !fresh.state_.rolled_back) jump(fresh.state_, fs_->now());
   if (changed != nullptr) {
     add_all_uids(state_, *changed);
     add_all_uids(fresh.state_, *changed);
@@ -319,6 +327,7 @@ void Journal::add_pending_sequences(std::string_view text) {
   print_pending_sequences(pending_, text);
 }
 void Journal::add_pending_flags(std::string_view text) { print_pending_flags(pending_, text); }
+void Journal::add_undecided(const NumberSet& uids) { print_undecided(pending_, uids); }
 void Journal::add_option(std::string_view option, bool on) { print_option(pending_, option, on); }
 void Journal::add_pending_save(const PendingSave& save) {
   impossible_ |= !is_possible_uid(save.uid) || save.first == 0 || save.count == 0;
@@ -418,15 +427,13 @@ void Journal::write_seal() {
   if (!stat || stat->size != offset_) return;
   own_ = FileIdentity::of(*stat);
   ctime_known_ = true;
-  Result<Fd> file = fs_->open(state_dir_, kSealName, O_WRONLY | O_NOFOLLOW | O_NONBLOCK);
-  if (!file && file.error().kind() == ErrorKind::kNotFound) {
-    file = fs_->open(state_dir_, kSealName, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW,
-                     S_IRUSR | S_IWUSR);
-    if (file && !set_rights(*fs_, file->get(), stat->mode & 07777, stat->gid)) return;
-  }
+  const auto file = open_in_place(*fs_, state_dir_, kSealName, stat->mode & 07777, stat->gid);
   if (!file) return;
+  const Result<FileStat> own = fs_->fstat(file->get());
+  if (!own) return;
   std::string line;
-  print_seal(line, {own_.inode, own_.birth, state_.header.generation, offset_, own_.ctime});
+  print_seal(line, {own_.inode, own_.birth, state_.header.generation, offset_, own_.ctime,
+                    own->inode, own->birth});
   const Status written = fs_->pwrite(file->get(), line.data(), line.size(), 0);
   static_cast<void>(written);
 }

@@ -17,6 +17,7 @@
 //      compaction)
 //   S  text about to be written to the sequences file (empty: it was written)
 //   Q  flag changes that could not be brought to the sequences file for over a minute
+//   A  all UIDs of arrivals of which nobody has decided yet whether they are seen
 //   O  an option of the folder, such as "notag"
 //   P  a message that is being saved (PendingSave); its I line stands before
 //   F  all saving that was begun is finished
@@ -32,10 +33,10 @@
 //   - a bad line anywhere else, another identity than the header's (restored, copied by rsync), an
 //     end before the sealed one, or at it with another ctime (`cp` over the old file keeps inode
 //     and birth time; ctime nobody can set): facts may be missing. rolled_back is set, and UIDNEXT
-//     and the floor jump by kJump, so that no UID that the lost facts may have given out is given
-//     again. That is so in memory, at every open alike, until the first append(): it does not add
-//     to such a journal but replaces it by a new file with all facts, which is good again. A chmod
-//     or a backup by hard links looks like `cp` and costs one jump;
+//     and the floor jump by at least kJump, so that no UID that the lost facts may have given out
+//     is given again. That is so in memory, at every open alike, until the first append(): it does
+//     not add to such a journal but replaces it by a new file with all facts, which is good again.
+//     A chmod or a backup by hard links looks like `cp` and costs one jump;
 //   - where a file system offers neither birth time nor handle, inode numbers may be made up at
 //     each mount: there a seal that fits in all else is believed, whatever the inode.
 //
@@ -86,6 +87,10 @@ struct JournalHeader {
   int64_t created = 0;
 };
 
+// Option (O): the flags were never merged since this journal was made. What lies in the folder then
+// is no arrival; it is as the sequences say.
+inline constexpr std::string_view kFirstSight = "first-sight";
+
 // All facts, as they stand after the last line read.
 struct JournalState {
   JournalHeader header;
@@ -98,6 +103,7 @@ struct JournalState {
   std::map<uint32_t, Tombstone> tombstones;
   std::string pending_sequences;            // see S
   std::vector<std::string> pending_flags;   // see Q, oldest first; opaque here
+  NumberSet undecided;                      // see A
   std::set<std::string> options;            // see O
   std::map<uint32_t, PendingSave> pending_saves;  // see P
   std::map<uint32_t, Pop3Identity> pop3;    // see U
@@ -145,6 +151,7 @@ class Journal {
   void add_tombstone(const Tombstone& tombstone);
   void add_pending_sequences(std::string_view text);
   void add_pending_flags(std::string_view text);  // "" clears all
+  void add_undecided(const NumberSet& uids);  // replaces the set
   void add_option(std::string_view option, bool on);
   void add_pending_save(const PendingSave& save);
   void add_saves_finished();
@@ -205,5 +212,9 @@ class Journal {
   bool impossible_ = false;    // something in pending_ can be no fact
   JournalState state_;
 };
+
+// The seal of the journal that was here last, if it is the very file that was written here and not
+// one restored or copied: it tells how far a journal had come that is lost.
+std::optional<Seal> read_own_seal(Fs& fs, int state_dir);
 
 }  // namespace mh

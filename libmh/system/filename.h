@@ -82,6 +82,7 @@ inline constexpr std::string_view kCatalogueFile = "folders";
 inline constexpr std::string_view kLockFile = "lock";
 inline constexpr std::string_view kJournalFile = "journal";
 inline constexpr std::string_view kSealFile = "journal.seal";
+inline constexpr std::string_view kIndexSealFile = "index.seal";
 inline constexpr std::string_view kStoreFile = "store.db";
 inline constexpr std::string_view kTemporaryDir = "tmp";
 inline constexpr std::string_view kIndexDir = "index";

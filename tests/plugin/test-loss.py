@@ -13,6 +13,7 @@ import os
 import random
 import shutil
 import sys
+import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
 
@@ -113,6 +114,18 @@ class LossCase(MhTestCase):
         self.shows_all(now)
         return now
 
+    def changed_since(self, modseq):
+        """UIDs that a client is told of who was here last at `modseq`."""
+        client = self.imap()
+        client.ok("ENABLE CONDSTORE")
+        client.select()
+        told = client.ok(f"UID FETCH 1:* (FLAGS) (CHANGEDSINCE {modseq})").all("FETCH")
+        return sorted(int(line.data["UID"]) for line in told)
+
+    def told_of_everything(self):
+        told = self.changed_since(self.before.highestmodseq)
+        self.assertEqual(told, self.look().uids)
+
     def goes_on(self):
         """After the event the folder works: an arrival, a removal, a flag, adoption."""
         number = self.arrive()
@@ -138,12 +151,7 @@ class Deleted(LossCase):
 
     def test_without_its_index_a_client_that_was_away_is_told_everything(self):
         self.lose(INDEX)
-        client = self.imap()
-        client.ok("ENABLE CONDSTORE")
-        client.select()
-        modseq = self.before.highestmodseq
-        told = client.ok(f"UID FETCH 1:* (FLAGS) (CHANGEDSINCE {modseq})").all("FETCH")
-        self.assertEqual(sorted(int(line.data["UID"]) for line in told), self.before.uids)
+        self.told_of_everything()
 
     def keeps_uidvalidity_with_a_jump(self):
         now = self.look()
@@ -237,6 +245,70 @@ class Deleted(LossCase):
         now = self.look()
         self.assertEqual(now.uidvalidity, self.before.uidvalidity)
         self.shows_all(now)
+
+
+class Undecided(LossCase):
+    """An arrival that no tool has called seen or unseen yet, when what knew of it is lost."""
+
+    def test_the_index_is_lost_within_the_grace(self):
+        number = self.arrive()
+        uid = self.look().uids[-1]
+        self.lose(INDEX)
+        now = self.look()
+        self.assertEqual(now.flags(uid), set())
+        self.nmh.run("mark", "+inbox", "1", "-sequence", "unseen", "-add")
+        self.assertEqual(self.look().flags(uid), {"\\Seen"}, "others could decide all the time")
+
+    def test_it_arrived_while_there_was_no_index(self):
+        self.lose(INDEX)
+        self.arrive()
+        now = self.look()
+        self.assertEqual(now.flags(now.uids[-1]), set())
+
+    def test_what_was_decided_stays_so(self):
+        number = self.arrive()
+        uid = self.look().uids[-1]
+        self.nmh.run("mark", "+inbox", str(number), "-sequence", "unseen", "-add")
+        self.look()
+        self.nmh.run("mark", "+inbox", str(number), "-sequence", "unseen", "-delete")
+        self.assertEqual(self.look().flags(uid), {"\\Seen"})
+        self.lose(INDEX)
+        self.assertEqual(self.look().flags(uid), {"\\Seen"})
+
+    def test_what_a_client_decided_stays_so(self):
+        self.arrive()
+        uid = self.look().uids[-1]
+        client = self.select()
+        client.store(uid, "+FLAGS", "\\Seen")
+        client.logout()
+        self.lose(INDEX)
+        self.assertEqual(self.look().flags(uid), {"\\Seen"})
+
+    def test_messages_that_were_there_when_the_journal_was_lost_are_no_arrivals(self):
+        self.nmh.run("mark", "+inbox", "1-last", "-sequence", "unseen", "-add")
+        self.look()
+        self.nmh.run("mark", "+inbox", "all", "-sequence", "unseen", "-delete")
+        before = self.look()
+        self.assertEqual([uid for uid in before.uids if "\\Seen" not in before.flags(uid)], [])
+        self.allow_log(DAMAGE)
+        self.lose(JOURNAL, CACHE)
+        self.arrive()
+        now = self.look()
+        self.assertGreater(now.uids[-2], JUMP, "untagged messages get new UIDs")
+        self.assertEqual([uid for uid in now.uids if "\\Seen" not in now.flags(uid)],
+                         now.uids[-1:], "only the new one is new")
+
+
+class UndecidedForLong(LossCase):
+    user_settings = {"mh_unseen_grace": "1"}
+
+    def test_the_index_is_lost_and_nobody_comes_within_the_grace(self):
+        number = self.arrive()
+        uid = self.look().uids[-1]
+        self.lose(INDEX)
+        time.sleep(2.1)
+        self.assertEqual(self.look().flags(uid), set())
+        self.assertIn(number, self.nmh.sequences()["unseen"], "the policy has decided")
 
 
 class DeletedWithStore(LossCase):
@@ -339,17 +411,19 @@ class Damage(LossCase):
                 for path in self.files(name):
                     self.change(path, way)
                 if repaired_by_dovecot:
-                    # Of a damaged log Dovecot refuses the first SELECT or ends the first session,
-                    # in any store.
-                    for _ in range(3):
-                        with contextlib.suppress(ImapError):
-                            client = self.imap()
-                            client.ok("SELECT INBOX")
-                            client.fetch("1:*", "FLAGS BODY.PEEK[]")
-                            client.ok("NOOP")
-                            client.logout()
+                    self.first_session()
                 self.shows_all(self.look())
                 self.goes_on()
+
+    def first_session(self):
+        """A SELECT works at once. What Dovecot reads of a damaged log or cache only when it writes
+        to it again may end that session afterwards, in any store."""
+        client = self.imap()
+        client.ok("SELECT INBOX")
+        with contextlib.suppress(ImapError):
+            client.fetch("1:*", "FLAGS BODY.PEEK[]")
+            client.ok("NOOP")
+            client.logout()
 
     def something_else(self, name, make, unmake):
         self.allow_log(DAMAGE + "|directory|FIFO|regular|lock")
@@ -491,6 +565,10 @@ class Restored(Restore):
         shutil.copytree(saved, self.root, symlinks=True)
         self.allow_log(DAMAGE)
         self.number = 100
+        # The mail of yesterday is back as well, and nothing in the tree knows of what was removed
+        # since: it has its UID again, and the client is told of it as changed.
+        self.history.gone.clear()
+        self.told_of_everything()
         self.shows_all(self.look())
         for _ in range(3):
             self.arrive()
@@ -509,6 +587,149 @@ class Restored(Restore):
         self.goes_on()
 
 
+class RestoredTwice(Restore):
+    """One backup, restored a second time: it knows nothing of what came after the first time."""
+
+    def restore(self):
+        shutil.rmtree(os.path.join(self.root, ".mhsync"))
+        shutil.copytree(self.saved, os.path.join(self.root, ".mhsync"), symlinks=True)
+
+    def test_what_was_tagged_in_between_is_not_given_again(self):
+        self.allow_log(DAMAGE)
+        self.save()
+        self.restore()
+        for _ in range(5):
+            self.arrive()
+        self.look()
+        self.force_resync()
+        for number in self.nmh.numbers()[-3:-1]:
+            os.unlink(self.nmh.file("inbox", number))
+        self.before = self.look()
+        self.assertGreater(self.before.uidnext, JUMP)
+        self.restore()
+        for _ in range(3):
+            self.arrive()
+            now = self.look()
+        self.assertGreater(now.uidvalidity, self.before.uidvalidity)
+        self.shows_all(now)
+        self.goes_on()
+
+
+class RestoredIndex(Restore):
+    """The index alone is another day's, in each way that it can come to be so."""
+
+    ways = 0
+
+    def index_dir(self):
+        return os.path.dirname(self.files("dovecot.index.log")[0])
+
+    def keep(self):
+        """A copy of the index as it is now, outside of the tree."""
+        RestoredIndex.ways += 1
+        kept = os.path.join(self.home, f"index{RestoredIndex.ways}")
+        shutil.copytree(self.index_dir(), kept)
+        return kept
+
+    def raise_modseq(self):
+        """Changes of flags that leave the flags as they were."""
+        client = self.select()
+        for _ in range(5):
+            client.store("1", "+FLAGS", "\\Answered")
+            client.store("1", "-FLAGS", "\\Answered")
+        client.logout()
+        self.before = self.look()
+
+    def settle(self):
+        """Until the folder counts as unchanged by its stamps alone."""
+        time.sleep(3.5)
+        self.look()
+        self.look()
+
+    def is_noticed(self):
+        self.allow_log(DAMAGE)
+        self.told_of_everything()
+        self.unchanged()
+        self.goes_on()
+
+    def test_copied_over_the_files_that_are_there(self):
+        kept = self.keep()
+        self.raise_modseq()
+        for name in os.listdir(kept):
+            with open(os.path.join(kept, name), "rb") as old, \
+                    open(os.path.join(self.index_dir(), name), "r+b") as now:
+                content = old.read()
+                now.write(content)
+                now.truncate()
+        self.is_noticed()
+
+    def test_moved_away_and_back(self):
+        aside = os.path.join(self.home, "aside")
+        now = self.index_dir()
+        os.rename(now, aside)
+        self.raise_modseq()
+        shutil.rmtree(now)
+        os.rename(aside, now)
+        self.is_noticed()
+
+    def test_of_an_unchanged_folder(self):
+        """Nothing in the folder tells of it: its stamps are those that the old index remembers."""
+        self.settle()
+        kept = self.keep()
+        self.lose(INDEX)
+        self.before = self.look()           # starts at the floor
+        now = self.index_dir()
+        shutil.rmtree(now)
+        shutil.copytree(kept, now)
+        self.is_noticed()
+
+    def test_without_its_log(self):
+        """dovecot.index is written now and then only: what stands in the log alone is lost."""
+        self.raise_modseq()
+        self.lose("dovecot.index.log*")
+        self.is_noticed()
+
+    def test_a_lost_seal_counts_as_a_lost_index(self):
+        self.lose("index.seal")
+        self.is_noticed()
+
+    def test_a_seal_of_yesterday_alone_says_nothing_wrong(self):
+        (seal,) = self.files("index.seal")
+        with open(seal, "rb") as kept:
+            content = kept.read()
+        self.raise_modseq()
+        with open(seal, "r+b") as victim:
+            victim.write(content)
+            victim.truncate()
+        self.nothing_is_lifted()
+
+    def nothing_is_lifted(self):
+        self.before = self.look()
+        self.assertEqual(self.changed_since(self.before.highestmodseq), [])
+        self.assertEqual(self.look().highestmodseq, self.before.highestmodseq)
+        self.goes_on()
+        self.assertLess(self.look().highestmodseq, self.before.highestmodseq + 1000)
+
+    def test_an_index_that_is_as_it_was_is_left_alone(self):
+        self.nothing_is_lifted()
+
+    def test_a_log_that_dovecot_rotated_is_no_other(self):
+        """As Dovecot does it: beyond a size the log becomes .log.2, and a new one is begun."""
+        self.before = self.look()
+        client = self.select()
+        rotated = os.path.join(self.index_dir(), "dovecot.index.log.2")
+        if os.path.exists(rotated):
+            os.unlink(rotated)
+        long = " ".join(f"keyword{i:03}" for i in range(60))
+        for i in range(2000):
+            client.store("1:*", "+FLAGS" if i % 2 == 0 else "-FLAGS", long)
+            if os.path.exists(rotated):
+                break
+        self.assertTrue(os.path.exists(rotated), "the log was not rotated")
+        client.logout()
+        self.nothing_is_lifted()
+        self.assertLess(self.look().highestmodseq, self.before.highestmodseq + 200_000)
+
+
 class RestoredStore(Restore):
     bulk = BULK
 
@@ -523,6 +744,107 @@ class RestoredStore(Restore):
 
     def test_all_of_them(self):
         self.check(*PARTS, SEAL, same=False)
+
+
+class Aged(LossCase):
+    """The journal is lost, and what is left is from long ago: more UIDs were given since than the
+    jump makes up for. Each of two jumps that damage has caused stands for a million messages."""
+
+    def begin(self):
+        super().begin()
+        self.allow_log(DAMAGE)
+        kept = os.path.join(self.home, "kept")
+        shutil.copytree(self.state(), kept)
+        self.kept = kept
+        for _ in range(2):
+            self.jump()
+        self.force_resync()                     # every message has its tag
+        self.before = self.look()
+        self.assertGreater(self.before.uidnext, 2 * JUMP)
+
+    def jump(self):
+        (journal,) = self.files(JOURNAL)
+        with open(journal, "r+b") as victim:
+            victim.seek(os.path.getsize(journal) // 2)
+            victim.write(b"\x5a")
+        for _ in range(3):
+            self.arrive()
+        self.look()
+        self.look()
+
+    def bring_back(self, *patterns, in_place=False):
+        """Files of the early state; `in_place` as cp does it over a file that is there."""
+        for top, _, names in os.walk(self.kept):
+            for name in names:
+                if not any(fnmatch.fnmatch(name, p) for p in patterns):
+                    continue
+                target = os.path.join(self.state(), os.path.relpath(os.path.join(top, name),
+                                                                    self.kept))
+                if not in_place and os.path.exists(target):
+                    os.unlink(target)
+                shutil.copyfile(os.path.join(top, name), target)
+
+    def no_uid_is_given_twice(self):
+        """Whatever the UIDVALIDITY is: the History looks at each arrival."""
+        for _ in range(4):
+            self.arrive()
+            now = self.look()
+        self.shows_all(now)
+        self.goes_on()
+        return now
+
+    def test_the_cache_of_long_ago(self):
+        self.bring_back(CACHE)
+        self.lose(JOURNAL, INDEX)
+        self.assertGreater(self.no_uid_is_given_twice().uidvalidity, self.before.uidvalidity)
+
+    def test_the_cache_and_the_seals_of_long_ago(self):
+        self.bring_back(CACHE, SEAL, "index.seal")
+        self.lose(JOURNAL, INDEX)
+        self.assertGreater(self.no_uid_is_given_twice().uidvalidity, self.before.uidvalidity)
+
+    def test_the_cache_and_the_seals_of_long_ago_copied_over_those_that_are_there(self):
+        """Nothing but the tags of the messages tells."""
+        self.bring_back(CACHE, SEAL, "index.seal", in_place=True)
+        self.lose(JOURNAL, INDEX)
+        self.assertGreater(self.no_uid_is_given_twice().uidvalidity, self.before.uidvalidity)
+
+    def test_the_index_of_long_ago(self):
+        self.bring_back(INDEX)
+        self.lose(JOURNAL, CACHE)
+        self.assertGreater(self.no_uid_is_given_twice().uidvalidity, self.before.uidvalidity)
+
+    def test_the_index_and_all_seals_of_long_ago(self):
+        self.bring_back(INDEX, SEAL, "index.seal")
+        self.lose(JOURNAL, CACHE)
+        self.assertGreater(self.no_uid_is_given_twice().uidvalidity, self.before.uidvalidity)
+
+    def test_a_cache_of_now_is_enough(self):
+        self.lose(JOURNAL, INDEX, "index.seal")
+        now = self.look()
+        self.assertEqual((now.uidvalidity, now.uids),
+                         (self.before.uidvalidity, self.before.uids))
+        self.assertLess(now.uidnext, self.before.uidnext + 2 * JUMP)
+        self.no_uid_is_given_twice()
+
+    def test_an_index_of_now_is_enough(self):
+        self.lose(JOURNAL, CACHE, SEAL)
+        now = self.look()
+        self.assertEqual((now.uidvalidity, now.uids),
+                         (self.before.uidvalidity, self.before.uids))
+        self.no_uid_is_given_twice()
+
+    def test_a_forged_tag_raises_nothing(self):
+        with open(self.nmh.file("inbox", 1), "rb") as tagged:
+            line, rest = tagged.read().split(b"\n", 1)
+        uid = b"%010d" % 4294967290
+        at = line.index(b".") + 1
+        self.nmh.put("inbox", 900, line[:at] + uid + line[at + 10:] + b"\n" + rest)
+        self.lose(JOURNAL, INDEX)
+        now = self.look()
+        self.assertEqual(now.uidvalidity, self.before.uidvalidity)
+        self.assertLess(now.uidnext, self.before.uidnext + 2 * JUMP)
+        self.no_uid_is_given_twice()
 
 
 class Copied(LossCase):
@@ -574,6 +896,9 @@ class Copied(LossCase):
 class Walk(LossCase):
     """A random walk over all of the above; a failure tells the seed (MH_TEST_SEED repeats it)."""
 
+    # UIDNEXT jumps by the age of the journal, too, so that two jumps from one state are told apart;
+    # here years are seconds. So a state that was kept is forgotten when there is a jump.
+
     def step(self, source):
         numbers = self.nmh.numbers()
         choice = source.randrange(14)
@@ -597,19 +922,24 @@ class Walk(LossCase):
             shutil.copy2(self.nmh.file("inbox", number),
                          self.nmh.file("inbox", max(numbers) + 1))
         elif choice == 9:
-            kept = os.path.join(self.home, f"kept{len(self.kept)}")
+            self.copies += 1
+            kept = os.path.join(self.home, f"kept{self.copies}")
             shutil.copytree(os.path.join(self.root, ".mhsync"), kept, symlinks=True)
             self.kept.append(kept)
         elif choice == 10 and self.kept:
             shutil.rmtree(os.path.join(self.root, ".mhsync"))
             shutil.copytree(source.choice(self.kept), os.path.join(self.root, ".mhsync"),
                             symlinks=True)
+            self.kept.clear()
         elif choice == 11:
             for path in self.files(source.choice(PARTS)):
                 os.unlink(path)
+            self.kept.clear()
         elif choice == 12:
-            files = [p for p in self.files(*PARTS) if os.path.getsize(p)]
+            # The index has no checksums: a byte of it that is wrong may be seen, in any store.
+            files = [p for p in self.files(JOURNAL, CACHE) if os.path.getsize(p)]
             if files:
+                self.kept.clear()
                 path = source.choice(files)
                 with open(path, "r+b") as victim:
                     victim.seek(source.randrange(os.path.getsize(path)))
@@ -630,15 +960,16 @@ class Walk(LossCase):
         seed = int(os.environ.get("MH_TEST_SEED") or random.randrange(1 << 30))
         source = random.Random(seed)
         self.kept = []
+        self.copies = 0
         self.allow_log(DAMAGE)
         done = []
         for _ in range(250 if runner.LONG else 40):
             done.append(self.step(source))
-            for _ in range(3):
-                with contextlib.suppress(ImapError):    # Dovecot mends a damaged index of its own
-                    self.look()
-                    break
             try:
+                for _ in range(3):
+                    with contextlib.suppress(ImapError):    # Dovecot mends a damaged index itself
+                        self.look()
+                        break
                 self.shows_all(self.look())
             except (AssertionError, ImapError) as error:
                 self.fail(f"MH_TEST_SEED={seed}, step {len(done)}, last steps {done[-12:]}: {error}")

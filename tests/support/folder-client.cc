@@ -180,6 +180,7 @@ Status FolderClient::try_sync(bool thorough, bool* again) {
     memory_ = {};
     uidvalidity_ = folder_->uidvalidity();
   }
+  if (files.first_sight) memory_ = {};
   take_records(files);
   MH_TRY_SET(const FlagsOutcome flags, folder_->sync_flags(memory_, flags_input(files)));
   for (const FlagChange& change : flags.to_index) apply(change);

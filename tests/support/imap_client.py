@@ -377,6 +377,8 @@ class ImapClient:
         verb = "UID FETCH" if uid else "FETCH"
         found = {}
         for line in self.ok(f"{verb} {numbers} ({items})").all("FETCH"):
+            if uid and "UID" not in line.data:
+                continue        # told without being asked: a flag that changed meanwhile
             key = int(line.data["UID"]) if uid else line.number
             found.setdefault(key, {}).update(line.data)
         return found

@@ -36,7 +36,7 @@ inline JournalState new_folder() {
   JournalState state;
   state.header.mailbox_guid = {7, 7};
   state.header.uidvalidity = 1234;
-  state.header.created = 1700000000;
+  state.header.created = 4102444800;  // not yet: a jump is not by its age
   state.directory = {5, 6, "", "inbox"};
   state.uidnext_limit = kUidBlock;
   state.modseq_floor = kModseqReserve;

@@ -345,6 +345,19 @@ TEST_F(ArrivalTest, IsAddedToUnseenWhenTheGraceIsOver) {
   EXPECT_TRUE(output.undecided.empty());
 }
 
+TEST_F(ArrivalTest, IsNoneWithoutAMemoryButWhereItIsTold) {
+  input_.memory = {};
+  input_.base.unseen = {11, 12, 13, 14};  // as an index made anew has them
+  auto output = merge();
+  EXPECT_EQ("+11-14 -", told_[flag(kSeen)]);
+  EXPECT_TRUE(output.undecided.empty());
+  input_.undecided = {14};
+  output = merge();
+  EXPECT_EQ("+11-13 -", told_[flag(kSeen)]);
+  EXPECT_EQ("(unchanged)", written_);
+  EXPECT_EQ(NumberSet{14}, output.undecided);
+}
+
 TEST_F(ArrivalTest, IsLeftToMhWhenThePolicySaysSo) {
   later();
   input_.expired = {14};

@@ -286,6 +286,44 @@ TEST_P(FolderTest, FlagsComeFromTheSequences) {
   expect_sane();
 }
 
+TEST_P(FolderTest, JournalKnowsWhichArrivalsNobodyHasDecidedAbout) {
+  start();
+  EXPECT_EQ(NumberSet(), client_.folder().undecided()) << "what is there at first is no arrival";
+  put("5", mail("five"));
+  put("6", mail("six"));
+  sync();
+  EXPECT_EQ((NumberSet{5, 6}), client_.folder().undecided());
+  put_sequences("unseen: 2 6\nflagged: 3\n");
+  client_.reopen();
+  sync();
+  EXPECT_EQ(NumberSet(), client_.folder().undecided());
+  expect_sane();
+}
+
+TEST_P(FolderTest, BackupRestoredTwiceGivesNoUidTwice) {
+  start();
+  run("cp -a Mail/.mhsync yesterday");
+  const auto restore = [&] {
+    run("rm -r Mail/.mhsync && cp -a yesterday Mail/.mhsync");
+    client_.reopen();
+  };
+  restore();
+  for (const char* number : {"5", "6", "7"}) put(number, mail(number));
+  sync();
+  ASSERT_TRUE(client_.adopt_all());
+  sync();
+  const uint32_t validity = client_.uidvalidity();
+  EXPECT_LE(1u << 20, client_.uid_of(7));
+  in_folder("rm 6");
+  sync();
+  run("sleep 1");
+  restore();
+  put("8", mail("eight"));
+  sync();
+  EXPECT_LT(validity, client_.uidvalidity()) << "the tag of 7 tells";
+  expect_sane();
+}
+
 TEST_P(FolderTest, LossOfTheStoreChangesNothing) {
   start();
   run("rm -f Mail/.mhsync/*/store.db");

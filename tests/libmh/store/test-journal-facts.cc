@@ -31,7 +31,7 @@ Record record_of(uint32_t uid) {
 }
 
 Tombstone tombstone_of(uint32_t uid) {
-  return {uid, 10, {4, 5}, {11, 12, 13, 14, 15}, 16, 17, "\\Seen $Label1"};
+  return {uid, 9, 10, {4, 5}, {11, 12, 13, 14, 15}, 16, 17, "\\Seen $Label1"};
 }
 
 // Applies every line of `lines`; false when one of them is bad.
@@ -82,6 +82,7 @@ TEST(JournalFacts, AllFactsComeBack) {
   state.tombstones[4] = tombstone_of(4);
   state.pending_sequences = std::string("unseen: 1-5\nbad\0line\n", 21);
   state.pending_flags = {"one", "two", "one"};
+  state.undecided = {3, 4, 9};
   state.options = {"notag", "other option"};
   std::string lines;
   print_facts(lines, state);
@@ -95,6 +96,7 @@ TEST(JournalFacts, AllFactsComeBack) {
   EXPECT_EQ(state.tombstones, read.tombstones);
   EXPECT_EQ(state.pending_sequences, read.pending_sequences);
   EXPECT_EQ(state.pending_flags, read.pending_flags);
+  EXPECT_EQ(state.undecided, read.undecided);
   EXPECT_EQ(state.options, read.options);
   EXPECT_FALSE(read.rolled_back);
 }
@@ -233,7 +235,7 @@ TEST(JournalFacts, ANewerVersionIsUnsupportedNotDamaged) {
 }
 
 TEST(JournalFacts, TheSealComesBackAndNothingElseIsOne) {
-  const Seal seal{kMax64, kMin64, 0xabcdef, kMax64, kMin64 + 1};
+  const Seal seal{kMax64, kMin64, 0xabcdef, kMax64, kMin64 + 1, kMax64 - 2, kMin64 + 2};
   std::string line;
   print_seal(line, seal);
   line.pop_back();
@@ -247,17 +249,34 @@ TEST(JournalFacts, AJumpStopsAtTheEnd) {
   JournalState state;
   state.uidnext_limit = 1000;
   state.modseq_floor = 10;
-  jump(state);
+  jump(state, 0);
   EXPECT_TRUE(state.rolled_back);
   EXPECT_EQ(1000 + kJump, state.uidnext_limit);
   EXPECT_EQ(uint64_t{10} + kJump, state.modseq_floor);
   state.uidnext_limit = kMaxUidNext - 5;
   state.modseq_floor = std::numeric_limits<int64_t>::max() - 5;
   for (int i = 0; i < 2; ++i) {
-    jump(state);
+    jump(state, std::numeric_limits<int64_t>::max());
     EXPECT_EQ(kMaxUidNext, state.uidnext_limit);
     EXPECT_EQ(uint64_t{std::numeric_limits<int64_t>::max()}, state.modseq_floor);
   }
+}
+
+TEST(JournalFacts, OfTwoJumpsFromOneBackupTheLaterOneGoesFurther) {
+  JournalState backup;
+  backup.header.created = 1700000000;
+  backup.uidnext_limit = 1000;
+  backup.modseq_floor = 1000;
+  constexpr int64_t kAge = 10 * 365 * 24 * 3600;
+  JournalState first = backup;
+  jump(first, (backup.header.created + kAge) * kSecond);
+  JournalState second = backup;
+  jump(second, (backup.header.created + kAge + 3600) * kSecond);
+  EXPECT_EQ(first.uidnext_limit + 3600, second.uidnext_limit);
+  EXPECT_EQ(first.modseq_floor + 3600 * uint64_t{kSecond} / 64, second.modseq_floor);
+  JournalState before_its_time = backup;
+  jump(before_its_time, 5 * kSecond);
+  EXPECT_EQ(1000 + kJump, before_its_time.uidnext_limit);
 }
 
 }  // namespace

@@ -62,7 +62,7 @@ TEST_F(JournalFaultTest, AppendIsOneWriteAndFlushIsOneFlush) {
   ASSERT_TRUE(journal.flush());
   EXPECT_EQ(1, faults_.count(FsCall::kFdatasync));
   EXPECT_EQ(0, faults_.count(FsCall::kFsync));
-  EXPECT_LE(faults_.count(), 6);
+  EXPECT_LE(faults_.count(), 7);
   const int before = faults_.count();
   EXPECT_FALSE(*journal.refresh());
   EXPECT_TRUE(journal.flush());
@@ -350,7 +350,14 @@ TEST_F(JournalFaultTest, WithoutBirthTimesTheSealDecides) {
   fs.mount_again();
   EXPECT_FALSE(Journal::open(fs, dir_.fd())->state().rolled_back) << "untouched since";
   const TempDir copy;
-  for (const char* name : {"journal", "journal.seal"}) copy.write(name, dir_.read(name));
+  const auto ctime = [&](const TempDir& dir) {
+    return fs_.stat(dir.fd(), "journal", Follow::kNo)->ctime;
+  };
+  // The kernel's clock ticks every few milliseconds: a copy made within one tick has the ctime of
+  // the original. It lacks nothing that the original had then, and is believed.
+  do {
+    for (const char* name : {"journal", "journal.seal"}) copy.write(name, dir_.read(name));
+  } while (ctime(copy) == ctime(dir_));
   EXPECT_TRUE(Journal::open(fs, copy.fd())->state().rolled_back);
   ASSERT_EQ(0, ::unlink(dir_.path("journal.seal").c_str()));
   EXPECT_TRUE(Journal::open(fs, dir_.fd())->state().rolled_back) << "nothing speaks for it";

@@ -10,6 +10,7 @@
 #include <thread>
 
 #include "libmh/format/journal-line.h"
+#include "libmh/store/journal-facts.h"
 #include "libmh/system/filename.h"
 #include "tests/support/journal-test.h"
 
@@ -320,6 +321,48 @@ TEST_F(JournalTest, WhatIsMissingBehindTheSealWasNeverTold) {
 
 // ---- Facts that may be missing --------------------------------------------------------------
 
+// The lines before it may be flushed then, the seal says nothing of them: what is missing behind the
+// sealed end is no damage.
+TEST_F(JournalTest, ATornTailIsNeverSealed) {
+  create_with(2);
+  const std::string seal = dir_.read("journal.seal");
+  std::string line;
+  print_record(line, record_of(3));
+  const std::string whole = dir_.read("journal");
+  overwrite(dir_, whole + line + line.substr(0, 30));
+  Journal journal = open();
+  EXPECT_FALSE(journal.state().rolled_back);
+  EXPECT_EQ((NumberSet{1, 2, 3}), journal.state().alive);
+  EXPECT_TRUE(journal.flush());
+  EXPECT_EQ(seal, dir_.read("journal.seal"));
+  overwrite(dir_, whole + line);
+  EXPECT_FALSE(open().state().rolled_back);
+  journal = open();
+  journal.add_record(record_of(4));
+  EXPECT_TRUE(journal.append());
+  EXPECT_TRUE(journal.flush());
+  EXPECT_NE(seal, dir_.read("journal.seal"));
+  EXPECT_FALSE(open().state().rolled_back);
+}
+
+TEST_F(JournalTest, OtherRightsCostAJumpAtMostAndNoFact) {
+  create_with(3);
+  const JournalState before = open().state();
+  let_the_clock_tick();
+  ASSERT_EQ(0, ::chmod(dir_.path("journal").c_str(), 0640));
+  Journal journal = open();
+  EXPECT_EQ(before.alive, journal.state().alive);
+  EXPECT_EQ(before.records, journal.state().records);
+  EXPECT_LE(before.uidnext_limit, journal.state().uidnext_limit);
+  EXPECT_GE(before.uidnext_limit + kJump, journal.state().uidnext_limit);
+  journal.add_record(record_of(4));
+  EXPECT_TRUE(journal.append());
+  EXPECT_TRUE(journal.flush());
+  EXPECT_FALSE(open().state().rolled_back);
+  EXPECT_EQ((NumberSet{1, 2, 3, 4}), open().state().alive);
+  EXPECT_EQ(0640U, fs_.stat(dir_.fd(), "journal", Follow::kNo)->mode & 07777U) << "as was wished";
+}
+
 TEST_F(JournalTest, ABadLineInTheMiddleKeepsAllOtherFactsAndJumps) {
   create_with(5);
   std::string content = dir_.read("journal");
@@ -459,6 +502,21 @@ TEST_F(JournalTest, ARepairWithoutRefreshOverwritesNobody) {
   EXPECT_TRUE(*second.refresh());
   ASSERT_TRUE(second.append());
   EXPECT_EQ((NumberSet{1, 3, 4, 5}), open().state().alive);
+}
+
+TEST_F(JournalTest, OnlyTheSealThatWasWrittenHereTellsOfALostJournal) {
+  const Journal journal = create_with(3);
+  const std::string text = dir_.read("journal.seal");
+  ASSERT_EQ(0, ::unlink(dir_.path("journal").c_str()));
+  const auto seal = read_own_seal(fs_, dir_.fd());
+  ASSERT_TRUE(seal);
+  EXPECT_EQ(journal.state().header.generation, seal->generation);
+  EXPECT_EQ(journal.offset(), seal->offset);
+  dir_.write("restored", text);
+  ASSERT_EQ(0, ::rename(dir_.path("restored").c_str(), dir_.path("journal.seal").c_str()));
+  EXPECT_FALSE(read_own_seal(fs_, dir_.fd()));
+  ASSERT_EQ(0, ::unlink(dir_.path("journal.seal").c_str()));
+  EXPECT_FALSE(read_own_seal(fs_, dir_.fd()));
 }
 
 TEST_F(JournalTest, AMissingOrDamagedSealIsNoDamage) {
