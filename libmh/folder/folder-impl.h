@@ -49,13 +49,18 @@ struct Folder::Impl {
   bool suspicious = false;                    // open_message() found something amiss
   std::map<uint32_t, Probe> edits;  // found by open_message(), for the next sync; by number
   size_t waiting = 0;
+  bool deferred = false;                      // arrivals and removals that are not journalled
+  NumberSet gone;                             // the latter: UIDs whose files are gone
   size_t lost_tags = 0;
   std::map<uint32_t, FileIdentity> verified;  // compared by open_message(), not yet in a record
   FolderMemory now;                           // what memory() returns
   std::optional<SequencesFile> sequences;
   Fd workshop;                  // tmp/ of the state
   bool swept = false;           // this process has looked after the adoptions in it
-  bool swept_outgoing = false;  // and after interrupted removals
+  bool looked_for_leftovers = false;
+  bool leftovers = false;       // something lies in it, as far as is known
+  bool untidy = true;           // what unchanged() was told
+  bool swept_outgoing = false;  // this process has looked after interrupted removals
   bool tagging_failed = false;  // the file system cannot do it
   NumberSet not_now;            // UIDs that could not be tagged: busy, foreign
 
@@ -96,6 +101,14 @@ struct Folder::Impl {
   // folder-adopt.cc
   bool may_adopt() const;
   Result<AdoptPlace> adopt_place();
+  bool find_leftovers() const;
+  uint32_t what_is_untidy() const;
+  Status sweep_state() const;
+  Status sweep(const AdoptPlace& place);
+  void discard(const AdoptPlace& place, std::vector<TaggedCopy>& copies) const;
+  Result<std::vector<TaggedCopy>> make_batch(const AdoptPlace& place,
+                                             const std::vector<Record>& candidates, size_t most,
+                                             Nanoseconds end, size_t* next);
   Result<std::vector<Record>> exchange_batch(const AdoptPlace& place,
                                              std::vector<TaggedCopy>& copies);
 
@@ -132,6 +145,8 @@ struct Folder::Impl {
   std::vector<NumberedMessage> numbered(const FolderMemory& memory, const FlagsInput& input) const;
   std::string repaired(const std::string& text);
   void recheck(Nanoseconds at);
+  bool files_untold() const;
+  SequencesMemory memory_after(const Sequences& written) const;
   void remember(const FlagMergeOutput& merged, const SequencesText& file);
   void remember_directory(bool merged);
   Result<FlagMergeOutput> merge(const std::string& text, const FolderMemory& memory,

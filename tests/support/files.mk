@@ -13,6 +13,8 @@ tests_support_libsupport_la_SOURCES += tests/support/crash-case.cc
 tests_support_libsupport_la_SOURCES += tests/support/crash-case.h
 tests_support_libsupport_la_SOURCES += tests/support/fault-fs.cc
 tests_support_libsupport_la_SOURCES += tests/support/fault-fs.h
+tests_support_libsupport_la_SOURCES += tests/support/folder-cases.cc
+tests_support_libsupport_la_SOURCES += tests/support/folder-cases.h
 tests_support_libsupport_la_SOURCES += tests/support/folder-client.cc
 tests_support_libsupport_la_SOURCES += tests/support/folder-client.h
 tests_support_libsupport_la_SOURCES += tests/support/journal-test.h
@@ -43,6 +45,7 @@ endif
 EXTRA_DIST += tests/support/case.py
 EXTRA_DIST += tests/support/corpus.py
 EXTRA_DIST += tests/support/gate.py
+EXTRA_DIST += tests/support/gated.py
 EXTRA_DIST += tests/support/history.py
 EXTRA_DIST += tests/support/imap_client.py
 EXTRA_DIST += tests/support/mail_maker.py
