@@ -262,13 +262,13 @@ Result<FilesOutcome> Folder::sync_files(bool thorough, const FlagsOf& flags_of) 
   const std::vector<Tombstone> dropped = in.tombstones_of(plan.dropped, flags_of);
   MH_TRY_SET(outcome.deferred, in.commit_files(changed, dropped, outcome.added.size()));
   in.deferred = outcome.deferred;
-  in.gone.clear();
+  in.unjournalled.clear();
   if (outcome.deferred) {
     // Served on from what the journal holds; where a message lies now is no promise to anybody.
     std::erase_if(changed, [&](const Record& record) { return in.find(record.uid) == nullptr; });
     in.apply_to_records(changed, {});
     outcome.added.clear();
-    for (const Tombstone& tombstone : dropped) in.gone.add(tombstone.uid);
+    for (const Tombstone& tombstone : dropped) in.unjournalled.add(tombstone.uid);
   } else {
     outcome.dropped = std::move(plan.dropped);
     outcome.annotated = std::move(plan.annotated);

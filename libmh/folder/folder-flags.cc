@@ -45,9 +45,30 @@ void forget(FlagSets* flags, const NumberSet& uids) {
 Result<bool> Folder::Impl::listing_holds() {
   MH_TRY_SET(const FileStat stat, fs.fstat(dir.get()));
   if (!(DirectoryStamp::of(stat) == listing->directory)) return false;
+  if (!numbers_are_sure()) {
+    return fail(ErrorKind::kBusy, location.folder + ": not all of it could be listed");
+  }
   if (listing->directory.mtime + kTick < listing->taken_at) return true;
   MH_TRY_SET(const Listing again, scan_folder(fs, dir.get()));
   return again.whole && same_names(*listing, again);
+}
+
+// Where a part of the folder could not be listed (a bad block), no removal is believed, and a message
+// may seem to bear the number that another one has got since.
+bool Folder::Impl::numbers_are_sure() const {
+  if (listing->whole) return true;
+  std::map<uint32_t, uint64_t> inode_of;
+  std::map<uint64_t, uint32_t> number_of_inode;
+  for (const Record& record : records) {
+    if (!inode_of.emplace(record.number, record.file.inode).second) return false;
+    number_of_inode[record.file.inode] = record.number;
+  }
+  return std::all_of(listing->entries.begin(), listing->entries.end(), [&](const Entry& entry) {
+    const auto here = inode_of.find(entry.number);
+    const auto own = number_of_inode.find(entry.file.inode);
+    return (here == inode_of.end() || here->second == entry.file.inode) &&
+           (own == number_of_inode.end() || own->second == entry.number);
+  });
 }
 
 std::vector<NumberedMessage> Folder::Impl::numbered(const FolderMemory& memory,
@@ -59,7 +80,7 @@ std::vector<NumberedMessage> Folder::Impl::numbered(const FolderMemory& memory,
   std::vector<NumberedMessage> messages;
   messages.reserve(records.size());
   for (const Record& record : records) {
-    if (gone.contains(record.uid)) continue;  // its number may be another's
+    if (unjournalled.contains(record.uid)) continue;  // its number may be another's
     const bool ask = !changed || changed->contains(record.uid);
     messages.push_back({record.uid, record.number,
                         ask ? input.old_number(record.uid) : record.number});
@@ -134,7 +155,7 @@ Result<FlagMergeOutput> Folder::Impl::merge(const std::string& text, const Folde
   merge.file = &file;
   merge.messages = numbered(memory, input);
   merge.base = input.base;
-  if (!gone.empty()) forget(&merge.base, gone);
+  if (!unjournalled.empty()) forget(&merge.base, unjournalled);
   merge.pending = input.pending;
   merge.memory = memory.sequences;
   merge.undecided = input.undecided;

@@ -50,7 +50,7 @@ struct Folder::Impl {
   std::map<uint32_t, Probe> edits;  // found by open_message(), for the next sync; by number
   size_t waiting = 0;
   bool deferred = false;                      // arrivals and removals that are not journalled
-  NumberSet gone;                             // the latter: UIDs whose files are gone
+  NumberSet unjournalled;                     // the latter: UIDs whose files are gone
   size_t lost_tags = 0;
   std::map<uint32_t, FileIdentity> verified;  // compared by open_message(), not yet in a record
   FolderMemory now;                           // what memory() returns
@@ -142,6 +142,7 @@ struct Folder::Impl {
   // folder-flags.cc
   Result<SequencesFile::Hold> sequences_lock();
   Result<bool> listing_holds();
+  bool numbers_are_sure() const;
   std::vector<NumberedMessage> numbered(const FolderMemory& memory, const FlagsInput& input) const;
   std::string repaired(const std::string& text);
   void recheck(Nanoseconds at);
