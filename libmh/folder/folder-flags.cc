@@ -113,7 +113,7 @@ std::string Folder::Impl::repaired(const std::string& text) {
 
 void Folder::Impl::remember(const FlagMergeOutput& merged, const SequencesText& file) {
   // The first sight of a folder is over when all of it was seen: what was there is no arrival.
-  const bool first_sight = !now.sequences.known && (deferred || !listing->whole);
+  const bool first_sight = !now.sequences.known && (deferred || (listing && !listing->whole));
   now.sequences = merged.memory;
   if (first_sight) now.sequences.known = false;
   now.sequences_inode = file.exists ? file.stat.inode : 0;
@@ -187,7 +187,10 @@ Status Folder::Impl::write_sequences(SequencesFile::Hold& hold, const std::strin
   return {};
 }
 
-bool Folder::Impl::files_untold() const { return waiting != 0 || deferred || !listing->whole; }
+// A save has no listing of its own: as the last sync left it.
+bool Folder::Impl::files_untold() const {
+  return waiting != 0 || deferred || (listing && !listing->whole);
+}
 
 // Of a file that we have written, not by the merge alone.
 SequencesMemory Folder::Impl::memory_after(const Sequences& written) const {
