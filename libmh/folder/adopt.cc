@@ -18,6 +18,7 @@ namespace {
 constexpr size_t kBlock = 256 * 1024;
 // A copy in the workshop that is older than this was left by a process that died.
 constexpr Nanoseconds kDeadCopy = 60 * kSecond;
+constexpr std::string_view kTagField = "X-MH-UID: ";
 
 std::string name_of(uint32_t number) { return std::to_string(number); }
 
@@ -170,7 +171,12 @@ Status exchange_in(Fs& fs, const AdoptPlace& place, TaggedCopy& copy) {
     // Another file was under that number, or a writer has come: as if nothing had been.
     MH_TRY(fs.rename(place.workshop, copy.name.c_str(), place.folder, number.c_str(),
                      RenameMode::kExchange));
-    return give_up(ErrorKind::kBusy);
+    const auto back = fs.stat(place.workshop, copy.name.c_str(), Follow::kNo);
+    if (back && copy.record.file.same_file(FileIdentity::of(*back))) {
+      return give_up(ErrorKind::kBusy);
+    }
+    // Yet another one came meanwhile, and is out now: sweep_workshop() knows what to do.
+    return fail(ErrorKind::kBusy, "message " + number + " is being replaced");
   }
   MH_TRY_SET(const FileStat in_place, fs.stat(place.folder, number.c_str(), Follow::kNo));
   copy.record.file = FileIdentity::of(in_place);
@@ -185,8 +191,38 @@ Status exchange_in(Fs& fs, const AdoptPlace& place, TaggedCopy& copy) {
 
 namespace {
 
-// An original that a blocked writer has written to: it is the message now.
-Status put_back(Fs& fs, const AdoptPlace& place, const std::string& name, const Record* record) {
+// Whether it is a copy of ours, finished or not. The tag is written last, into the hole that the
+// visible bytes have left before them; so an unfinished copy has zeros in its header.
+Result<bool> is_copy(Fs& fs, const AdoptPlace& place, int fd, const FileStat& stat, uint32_t uid) {
+  std::string start(std::min<uint64_t>(stat.size, kMaxPrefix), '\0');
+  MH_TRY_SET(const size_t got, fs.pread(fd, start.data(), start.size(), 0));
+  start.resize(got);
+  const TagChoice choice = choose_tag(scan_prefix(start, got == stat.size), place.key, nullptr);
+  if (choice.kind == TagChoice::Kind::kVerified) {
+    return choice.tag.uid == uid && choice.tag.uidvalidity == place.uidvalidity;
+  }
+  const std::string header = start.substr(0, start.find("\n\n"));
+  const bool begun = start.size() < kTagLineSize &&
+                     header.starts_with(kTagField.substr(0, header.size()));
+  return begun || header.find('\0') != std::string::npos;
+}
+
+// In a restored tree the inode of an original is another; it shows what the message shows.
+bool is_its_original(Fs& fs, const AdoptPlace& place, int fd, const FileStat& stat,
+                     const Record* record) {
+  if (record == nullptr || !record->has(Record::kHashKnown)) return false;
+  ProbeRequest request;
+  request.file = FileIdentity::of(stat);
+  request.whole = true;
+  const Probe probe = probe_open_file(fs, fd, request, place.key);
+  return probe.state == Probe::State::kRead && probe.hash == record->hash &&
+         probe.visible_size() == record->visible_size();
+}
+
+// A file of the workshop that is a message: an original that a blocked writer has written to, or
+// what another program put under the number just when we exchanged. It is the message now.
+Status put_back(Fs& fs, const AdoptPlace& place, const std::string& name, uint64_t inode,
+                const Record* record) {
   if (record != nullptr) {
     const std::string number = name_of(record->number);
     const auto there = fs.stat(place.folder, number.c_str(), Follow::kNo);
@@ -196,8 +232,15 @@ Status put_back(Fs& fs, const AdoptPlace& place, const std::string& name, const 
       return fs.unlink(place.workshop, name.c_str());
     }
   }
-  MH_TRY_SET(const uint32_t highest, highest_number(fs, place.folder));
-  MH_TRY(fs.link(place.workshop, name.c_str(), place.folder, name_of(highest + 1).c_str()));
+  bool is_back = false;  // who put it back died before the unlink
+  MH_TRY(fs.list(place.folder, [&](const DirEntry& entry) {
+    is_back = entry.inode == inode && message_number(entry.name).has_value();
+    return !is_back;
+  }));
+  if (!is_back) {
+    MH_TRY_SET(const uint32_t highest, highest_number(fs, place.folder));
+    MH_TRY(fs.link(place.workshop, name.c_str(), place.folder, name_of(highest + 1).c_str()));
+  }
   return fs.unlink(place.workshop, name.c_str());
 }
 
@@ -208,13 +251,16 @@ Status sweep_one(Fs& fs, const AdoptPlace& place, const std::string& name,
   MH_TRY_SET(const FileStat stat, fs.fstat(file->get()));
   if (stat.inode != parsed.inode) {
     if (stat.ctime + kDeadCopy > fs.now()) return {};
-    return fs.unlink(place.workshop, name.c_str());
+    MH_TRY_SET(bool dead, is_copy(fs, place, file->get(), stat, parsed.uid));
+    dead = dead || is_its_original(fs, place, file->get(), stat, record);
+    return dead ? fs.unlink(place.workshop, name.c_str())
+                : put_back(fs, place, name, stat.inode, record);
   }
   if (!is_free(fs, file->get())) return {};
   if (stat.size == parsed.size && stat.mtime == parsed.mtime) {
     return fs.unlink(place.workshop, name.c_str());
   }
-  return put_back(fs, place, name, record);
+  return put_back(fs, place, name, stat.inode, record);
 }
 
 }  // namespace

@@ -102,6 +102,7 @@ class Merge {
   void judge_arrivals();
   void make_all_drafts();
   void merge_plane(Plane& plane, FlagChange target);
+  uint64_t hash_of_the_told() const;
   void tell_index(const Plane& plane, FlagChange target);
   void tell_file(const Plane& plane, FlagChange target);
 
@@ -289,6 +290,19 @@ void Merge::merge_plane(Plane& plane, FlagChange target) {
   tell_file(plane, target);
 }
 
+// Without the numbers of files that are no messages yet. If the file says anything of these, it will
+// count as rewritten when they come, that is, as written for the numbers of then.
+uint64_t Merge::hash_of_the_told() const {
+  NumberSet untold;
+  for (const std::string_view name : next_.names()) untold.unite(*next_.find(name));
+  std::vector<NumberRange> told;
+  for (const NumberedMessage& message : in_.messages) told.push_back({message.number, message.number});
+  untold.subtract(NumberSet::from_ranges(std::move(told)));
+  Sequences rest = next_;
+  rest.remove_numbers(untold);
+  return rest.hash_without_cur();
+}
+
 FlagMergeOutput Merge::run() {
   const uint64_t hash = in_.file->hash_without_cur();
   rewritten_ = in_.memory.known && hash != in_.memory.hash;
@@ -313,7 +327,9 @@ FlagMergeOutput Merge::run() {
   }
   out_.undecided = std::move(undecided_);
   out_.memory = memory_of(*in_.map, next_);
-  if (out_.memory.hash != hash) out_.to_file = std::move(next_);
+  const bool changed = out_.memory.hash != hash;
+  if (in_.files_untold) out_.memory.hash = hash_of_the_told();
+  if (changed) out_.to_file = std::move(next_);
   return std::move(out_);
 }
 

@@ -69,6 +69,9 @@ struct FlagMergeInput {
   NumberSet expired;                       // those of them whose grace time is over
   NewMail policy = NewMail::kUnseen;
   bool all_drafts = false;                 // the draft folder: see above
+  // There are files that are not among the messages yet: half-written, unreadable, not journalled.
+  // What the file says of their numbers is theirs, and not stale, when they come.
+  bool files_untold = false;
 };
 
 struct FlagMergeOutput {

@@ -13,6 +13,7 @@
 namespace mh {
 namespace {
 
+constexpr Nanoseconds kDeadTemporary = 3600 * kSecond;
 constexpr size_t kBatch = 64;  // copies whose exchange is done under one hold of the locks
 
 bool wants_tag(const Record& record) {
@@ -33,27 +34,80 @@ Result<AdoptPlace> Folder::Impl::adopt_place() {
   return place;
 }
 
+// By this process. What another user's process may do is told by what_is_untidy().
 bool Folder::Impl::may_adopt() const {
   return location.may_tag && journal && journal->writable() && location.root != nullptr &&
          location.root->writable() && !tagging_failed && !state().options.contains("notag");
+}
+
+// Without making anything: it is asked at the first sync of a session that finds a change.
+bool Folder::Impl::find_leftovers() const {
+  if (!state_dir) return false;
+  bool found = false;
+  (void)fs.list(state_dir.get(), [&](const DirEntry& entry) {
+    found = is_leftover_of_state(entry.name);
+    return !found;
+  });
+  if (found || !location.may_tag) return found;
+  const auto look_into = [&](int directory) {
+    (void)fs.list(directory, [&](const DirEntry& entry) {
+      found = parse_adoption_name(entry.name).has_value();
+      return !found;
+    });
+  };
+  const auto own = fs.open(state_dir.get(), kTemporaryDir.data(), O_RDONLY | O_DIRECTORY);
+  if (own) look_into(own->get());
+  const auto folder_stat = fs.fstat(dir.get());
+  const auto state_stat = fs.fstat(state_dir.get());
+  if (folder_stat && state_stat && folder_stat->device != state_stat->device) look_into(dir.get());
+  return found;
+}
+
+uint32_t Folder::Impl::what_is_untidy() const {
+  if (!location.may_tag || !journal || state().options.contains("notag")) return 0;
+  return leftovers || std::any_of(records.begin(), records.end(), wants_tag) ? 1 : 0;
+}
+
+// Journals, locks and stores whose maker died before it gave them their name. Others make some of
+// these without our lock: so only what is old.
+Status Folder::Impl::sweep_state() const {
+  std::vector<std::string> names;
+  MH_TRY(fs.list(state_dir.get(), [&](const DirEntry& entry) {
+    if (is_leftover_of_state(entry.name)) names.push_back(entry.name);
+    return true;
+  }));
+  for (const std::string& name : names) {
+    const auto stat = fs.stat(state_dir.get(), name.c_str(), Follow::kNo);
+    if (!stat || stat->ctime + kDeadTemporary > fs.now()) continue;
+    (void)fs.unlink(state_dir.get(), name.c_str());
+  }
+  return {};
+}
+
+Status Folder::Impl::sweep(const AdoptPlace& place) {
+  MH_TRY(sweep_state());
+  MH_TRY_SET(auto guard, sequences_lock());
+  return sweep_workshop(fs, place, [this](uint32_t uid) { return find(uid); });
+}
+
+// Of those that were not exchanged.
+void Folder::Impl::discard(const AdoptPlace& place, std::vector<TaggedCopy>& copies) const {
+  for (TaggedCopy& copy : copies) {
+    if (!copy.name.empty()) (void)fs.unlink(place.workshop, copy.name.c_str());
+    copy.name.clear();
+  }
 }
 
 Result<std::vector<Record>> Folder::Impl::exchange_batch(const AdoptPlace& place,
                                                          std::vector<TaggedCopy>& copies) {
   std::vector<Record> tagged;
   MH_TRY_SET(auto guard, sequences_lock());
-  if (!swept) {
-    MH_TRY(sweep_workshop(fs, place, [this](uint32_t uid) { return find(uid); }));
-    swept = true;
-  }
   for (TaggedCopy& copy : copies) {
     const Record* now_known = find(copy.record.uid);
-    if (now_known == nullptr || !wants_tag(*now_known)) {
-      (void)fs.unlink(place.workshop, copy.name.c_str());
-      continue;
-    }
+    if (now_known == nullptr || !wants_tag(*now_known)) continue;
     copy.record.number = now_known->number;
     const Status done = exchange_in(fs, place, copy);
+    copy.name.clear();  // that name is the original's now, or nobody's
     if (done) {
       tagged.push_back(copy.record);
     } else if (done.error().kind() == ErrorKind::kUnsupported ||
@@ -67,13 +121,79 @@ Result<std::vector<Record>> Folder::Impl::exchange_batch(const AdoptPlace& place
   return tagged;
 }
 
+// Copies of the next candidates, from *next on. On an error none is left.
+Result<std::vector<TaggedCopy>> Folder::Impl::make_batch(const AdoptPlace& place,
+                                                         const std::vector<Record>& candidates,
+                                                         size_t most, Nanoseconds end,
+                                                         size_t* next) {
+  std::vector<TaggedCopy> copies;
+  while (*next < candidates.size() && copies.size() < most) {
+    const Record& candidate = candidates[(*next)++];
+    auto copy = make_tagged_copy(fs, place, candidate);
+    if (copy) {
+      copies.push_back(std::move(*copy));
+    } else if (copy.error().kind() == ErrorKind::kNoSpace ||
+               copy.error().kind() == ErrorKind::kIo) {
+      discard(place, copies);
+      return pass_on(copy);
+    } else {
+      not_now.add(candidate.uid);
+    }
+    if (fs.monotonic() >= end) break;
+  }
+  return copies;
+}
+
+// Exchanges one batch and writes it down; returns how many. Whatever happens, no copy is left.
+Result<size_t> Folder::adopt_batch(const AdoptPlace& place, std::vector<TaggedCopy>& copies) {
+  Impl& in = *impl_;
+  const Status locked = lock();
+  Result<std::vector<Record>> tagged = std::vector<Record>();
+  Status done = locked ? in.load_records() : locked;
+  if (done) {
+    tagged = in.exchange_batch(place, copies);
+    if (!tagged) done = pass_on(tagged);
+  }
+  in.discard(place, copies);
+  // The journal must not know of tags that a loss of power undoes: they would seem to have been
+  // taken away by another program.
+  if (done && !tagged->empty() && place.flush) done = in.fs.fsync(in.dir.get());
+  if (done && !tagged->empty()) done = in.commit(*tagged, {});
+  unlock();
+  MH_TRY(done);
+  return tagged->size();
+}
+
+Status Folder::sweep(const AdoptPlace& place) {
+  Impl& in = *impl_;
+  in.leftovers = in.find_leftovers();
+  Status done;
+  if (in.leftovers) {
+    done = lock();
+    if (done) done = in.load_records();
+    if (done) done = in.sweep(place);
+    unlock();
+    in.leftovers = in.find_leftovers();
+  }
+  in.swept = static_cast<bool>(done);
+  return done;
+}
+
 Result<Folder::Adopted> Folder::adopt(size_t most, Nanoseconds budget) {
   Impl& in = *impl_;
   Adopted result;
+  if (!in.state_loaded && !in.untidy) return result;
+  MH_TRY(in.load_state());
   if (!in.may_adopt()) return result;
   const Nanoseconds end = in.fs.monotonic() + budget;
   MH_TRY(in.load_records());
+  const bool tidy = in.swept || (in.looked_for_leftovers && !in.leftovers);
+  if (tidy && std::none_of(in.records.begin(), in.records.end(), wants_tag)) return result;
   MH_TRY_SET(const AdoptPlace place, in.adopt_place());
+  if (!tidy) {
+    MH_TRY(sweep(place));
+    MH_TRY(in.load_records());
+  }
   std::vector<Record> candidates;
   for (const Record& record : in.records) {
     if (wants_tag(record) && !in.not_now.contains(record.uid)) candidates.push_back(record);
@@ -83,36 +203,11 @@ Result<Folder::Adopted> Folder::adopt(size_t most, Nanoseconds budget) {
       result.more = !in.tagging_failed;
       break;
     }
-    std::vector<TaggedCopy> copies;
-    for (; next < candidates.size() && copies.size() < std::min(kBatch, most - result.done);
-         ++next) {
-      auto copy = make_tagged_copy(in.fs, place, candidates[next]);
-      if (copy) {
-        copies.push_back(std::move(*copy));
-      } else if (copy.error().kind() == ErrorKind::kNoSpace ||
-                 copy.error().kind() == ErrorKind::kIo) {
-        for (const TaggedCopy& made : copies) {
-          (void)in.fs.unlink(place.workshop, made.name.c_str());
-        }
-        return pass_on(copy);
-      } else {
-        in.not_now.add(candidates[next].uid);
-      }
-      if (in.fs.monotonic() >= end) {
-        ++next;
-        break;
-      }
-    }
+    MH_TRY_SET(std::vector<TaggedCopy> copies,
+               in.make_batch(place, candidates, std::min(kBatch, most - result.done), end, &next));
     if (copies.empty()) continue;
-    MH_TRY(lock());
-    const auto tagged = in.load_records() ? in.exchange_batch(place, copies)
-                                          : Result<std::vector<Record>>(std::vector<Record>());
-    Status committed;
-    if (tagged && !tagged->empty()) committed = in.commit(*tagged, {});
-    unlock();
-    if (!tagged) return pass_on(tagged);
-    MH_TRY(committed);
-    result.done += tagged->size();
+    MH_TRY_SET(const size_t done, adopt_batch(place, copies));
+    result.done += done;
   }
   return result;
 }

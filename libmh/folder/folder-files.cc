@@ -35,7 +35,9 @@ const Tombstone* tombstone_of(const JournalState& facts, const Addition& added) 
 
 Result<bool> Folder::unchanged(const FolderMemory& memory) {
   Impl& in = *impl_;
+  in.untidy = memory.untidy != 0;
   if (in.suspicious) return false;
+  if (in.untidy && in.state_loaded && in.swept && in.what_is_untidy() == 0) return false;
   if (memory.recheck_at != 0 && in.fs.now() >= memory.recheck_at) return false;
   MH_TRY_SET(const FileStat dir, in.fs.fstat(in.dir.get()));
   const DirectoryStamp stamp = DirectoryStamp::of(dir);
@@ -253,6 +255,7 @@ Result<FilesOutcome> Folder::sync_files(bool thorough, const FlagsOf& flags_of) 
   Impl& in = *impl_;
   FilesOutcome outcome;
   MH_TRY(in.sweep_outgoing());
+  if (!std::exchange(in.looked_for_leftovers, true)) in.leftovers = in.find_leftovers();
   MH_TRY(in.list_again(thorough));
   MH_TRY_SET(const bool undone, in.settle_saves(&outcome));
   if (undone) MH_TRY(in.list_again(true));
@@ -271,11 +274,14 @@ Result<FilesOutcome> Folder::sync_files(bool thorough, const FlagsOf& flags_of) 
   in.note_arrivals(outcome.added);
   const std::vector<Tombstone> dropped = in.tombstones_of(plan.dropped, flags_of);
   MH_TRY_SET(outcome.deferred, in.commit_files(changed, dropped, outcome.added.size()));
+  in.deferred = outcome.deferred;
+  in.unjournalled.clear();
   if (outcome.deferred) {
     // Served on from what the journal holds; where a message lies now is no promise to anybody.
     std::erase_if(changed, [&](const Record& record) { return in.find(record.uid) == nullptr; });
     in.apply_to_records(changed, {});
     outcome.added.clear();
+    for (const Tombstone& tombstone : dropped) in.unjournalled.add(tombstone.uid);
   } else {
     outcome.dropped = std::move(plan.dropped);
     outcome.annotated = std::move(plan.annotated);

@@ -4,13 +4,13 @@
 //
 // A number is valid only while that lock is held, and only if the folder is still as it was listed:
 // so the directory is looked at again after the lock was taken. The text to be written is journalled
-// before (not flushed: against a killed process the kernel keeps it, and a torn file after a power
-// loss is as old as the index that was not committed). A file found torn - neither what was there
-// before nor what was to be written - is completed from the journal.
+// before, with what it replaces (not flushed: against a killed process the kernel keeps it, and a
+// torn file after a power loss is as old as the index that was not committed). A file found torn -
+// the new text up to some byte, from there on the old one - is completed from the journal. Nothing
+// else is: what another program has written since stays.
 #include <algorithm>
 
 #include "libmh/folder/folder-impl.h"
-#include "libmh/format/fingerprint.h"
 #include "libmh/format/text.h"
 
 namespace mh {
@@ -20,10 +20,9 @@ namespace {
 constexpr Nanoseconds kTick = kSecond / 50;
 // A lock-less writer replaced the file while we wrote: how often we merge again.
 constexpr int kMostMerges = 5;
-// No kernel tears a write within this many bytes.
-constexpr size_t kSmallestWrite = 512;
-// The text before a pending write is known by its fingerprint, which stands in front of the new one.
-constexpr size_t kHashDigits = 16;
+// A pending write is journalled as the length of the old text in so many digits, the old text, and
+// the new one.
+constexpr size_t kLengthDigits = 16;
 
 bool same_names(const Listing& a, const Listing& b) {
   return std::equal(a.entries.begin(), a.entries.end(), b.entries.begin(), b.entries.end(),
@@ -32,15 +31,44 @@ bool same_names(const Listing& a, const Listing& b) {
                     });
 }
 
+void forget(FlagSets* flags, const NumberSet& uids) {
+  for (NumberSet* set : {&flags->unseen, &flags->answered, &flags->flagged, &flags->deleted,
+                         &flags->draft}) {
+    set->subtract(uids);
+  }
+  for (auto& [keyword, set] : flags->keywords) set.subtract(uids);
+}
+
 }  // namespace
 
 // Whether every number of the listing is still what it was. Called under nmh's lock.
 Result<bool> Folder::Impl::listing_holds() {
   MH_TRY_SET(const FileStat stat, fs.fstat(dir.get()));
   if (!(DirectoryStamp::of(stat) == listing->directory)) return false;
+  if (!numbers_are_sure()) {
+    return fail(ErrorKind::kBusy, location.folder + ": not all of it could be listed");
+  }
   if (listing->directory.mtime + kTick < listing->taken_at) return true;
   MH_TRY_SET(const Listing again, scan_folder(fs, dir.get()));
   return again.whole && same_names(*listing, again);
+}
+
+// Where a part of the folder could not be listed (a bad block), no removal is believed, and a message
+// may seem to bear the number that another one has got since.
+bool Folder::Impl::numbers_are_sure() const {
+  if (listing->whole) return true;
+  std::map<uint32_t, uint64_t> inode_of;
+  std::map<uint64_t, uint32_t> number_of_inode;
+  for (const Record& record : records) {
+    if (!inode_of.emplace(record.number, record.file.inode).second) return false;
+    number_of_inode[record.file.inode] = record.number;
+  }
+  return std::all_of(listing->entries.begin(), listing->entries.end(), [&](const Entry& entry) {
+    const auto here = inode_of.find(entry.number);
+    const auto own = number_of_inode.find(entry.file.inode);
+    return (here == inode_of.end() || here->second == entry.file.inode) &&
+           (own == number_of_inode.end() || own->second == entry.number);
+  });
 }
 
 std::vector<NumberedMessage> Folder::Impl::numbered(const FolderMemory& memory,
@@ -52,6 +80,7 @@ std::vector<NumberedMessage> Folder::Impl::numbered(const FolderMemory& memory,
   std::vector<NumberedMessage> messages;
   messages.reserve(records.size());
   for (const Record& record : records) {
+    if (unjournalled.contains(record.uid)) continue;  // its number may be another's
     const bool ask = !changed || changed->contains(record.uid);
     messages.push_back({record.uid, record.number,
                         ask ? input.old_number(record.uid) : record.number});
@@ -64,25 +93,29 @@ std::vector<NumberedMessage> Folder::Impl::numbered(const FolderMemory& memory,
 // The text that was to be written when a writer died in the middle of it, else `text`.
 std::string Folder::Impl::repaired(const std::string& text) {
   const std::string& pending = state().pending_sequences;
-  if (pending.size() < kHashDigits) return text;
-  const std::string_view intended = std::string_view(pending).substr(kHashDigits);
-  const auto before = parse_hex64(std::string_view(pending).substr(0, kHashDigits));
-  // Torn means: as long as the intended text, begun or ended like it, and neither old nor new.
-  if (text == intended || text.size() != intended.size() || fingerprint(text) == before) {
-    return text;
-  }
-  const size_t block = std::min<size_t>(kSmallestWrite, text.size());
-  const bool begun = text.compare(0, block, intended.substr(0, block)) == 0;
-  const bool ended = text.compare(text.size() - block, block,
-                                  intended.substr(text.size() - block)) == 0;
-  if (!begun && !ended) return text;
+  if (pending.size() < kLengthDigits) return text;
+  const auto length = parse_hex64(std::string_view(pending).substr(0, kLengthDigits));
+  if (!length || *length > pending.size() - kLengthDigits) return text;
+  const std::string_view before = std::string_view(pending).substr(kLengthDigits, *length);
+  const std::string_view intended = std::string_view(pending).substr(kLengthDigits + *length);
+  if (text == before || text == intended) return text;
+  // Of all the bytes where it may have been torn, the last one that fits the beginning.
+  const size_t torn_at = static_cast<size_t>(
+      std::mismatch(text.begin(), text.end(), intended.begin(), intended.end()).first -
+      text.begin());
+  const std::string_view rest = std::string_view(text).substr(torn_at);
+  const std::string_view old_rest = before.substr(std::min(torn_at, before.size()));
+  if (torn_at == 0 || rest != old_rest) return text;
   warn("completed a half-written " + settings.sequences_name);
   return std::string(intended);
 }
 
 
 void Folder::Impl::remember(const FlagMergeOutput& merged, const SequencesText& file) {
+  // The first sight of a folder is over when all of it was seen: what was there is no arrival.
+  const bool first_sight = !now.sequences.known && (deferred || (listing && !listing->whole));
   now.sequences = merged.memory;
+  if (first_sight) now.sequences.known = false;
   now.sequences_inode = file.exists ? file.stat.inode : 0;
   now.sequences_size = file.stat.size;
   now.sequences_mtime = file.stat.mtime;
@@ -101,10 +134,11 @@ void Folder::Impl::recheck(Nanoseconds at) {
 // What to remember of the directory. Without a merge of the flags nothing is: so that the next sync comes.
 void Folder::Impl::remember_directory(bool merged) {
   now.recheck_at = 0;
+  now.untidy = what_is_untidy();
   now.generation = journal ? journal->state().header.generation : 0;
   now.journal_offset = journal ? journal->offset() : 0;
   now.directory = {};
-  if (!merged || !listing || !listing->whole) return;
+  if (!merged || !listing || !listing->whole || deferred) return;
   now.directory = listing->directory;
   now.highest = listing->highest();
   if (!listing->settled()) {
@@ -133,12 +167,14 @@ Result<FlagMergeOutput> Folder::Impl::merge(const std::string& text, const Folde
   merge.file = &file;
   merge.messages = numbered(memory, input);
   merge.base = input.base;
+  if (!unjournalled.empty()) forget(&merge.base, unjournalled);
   merge.pending = input.pending;
   merge.memory = memory.sequences;
   merge.undecided = input.undecided;
   merge.expired = input.expired;
   merge.policy = settings.new_mail;
   merge.all_drafts = settings.drafts;
+  merge.files_untold = files_untold();
   return merge_flags(merge);
 }
 
@@ -148,14 +184,31 @@ Status Folder::Impl::write_sequences(SequencesFile::Hold& hold, const std::strin
       next.print_padded(old_text.size(), settings.flags.unseen_names().front());
   if (journal && journal->writable()) {
     std::string intent;
-    append_hex64(intent, fingerprint(old_text));
-    journal->add_pending_sequences(intent + text);
-    MH_TRY(journal->append());
+    append_hex64(intent, old_text.size());
+    journal->add_pending_sequences(intent + old_text + text);
+    const Status noted = journal->append();
+    // Else it would be written later, and take for torn what others have written by then.
+    if (!noted) {
+      journal->discard_pending();
+      return noted;
+    }
   }
   MH_TRY_SET(file->stat, hold.write(text));
   file->exists = true;
   file->text = text;
   return {};
+}
+
+// A save has no listing of its own: as the last sync left it.
+bool Folder::Impl::files_untold() const {
+  return waiting != 0 || deferred || (listing && !listing->whole);
+}
+
+// Of a file that we have written, not by the merge alone.
+SequencesMemory Folder::Impl::memory_after(const Sequences& written) const {
+  SequencesMemory memory = memory_of(settings.flags, written);
+  if (files_untold()) memory.hash = ~memory.hash;  // see FlagMergeInput: counts as rewritten
+  return memory;
 }
 
 // Under nmh's lock. Merged again when a writer that knows no lock came between.
@@ -168,8 +221,10 @@ Result<FlagMergeOutput> Folder::Impl::merge_and_write(SequencesFile::Hold& hold,
   MH_TRY_SET(FlagMergeOutput merged, merge(text, memory, input));
   if (merged.to_file || text != file.text || !removed.empty()) {
     Sequences next = merged.to_file ? *merged.to_file : Sequences::parse(text);
-    next.remove_numbers(removed);
-    merged.memory = memory_of(settings.flags, next);
+    if (!removed.empty()) {
+      next.remove_numbers(removed);
+      merged.memory = memory_after(next);
+    }
     MH_TRY(write_sequences(hold, file.text, next, &file));
     if (journal && journal->writable()) journal->add_pending_sequences("");
   }

@@ -53,6 +53,8 @@ struct Folder::Impl {
   bool suspicious = false;                    // open_message() found something amiss
   std::map<uint32_t, Probe> edits;  // found by open_message(), for the next sync; by number
   size_t waiting = 0;
+  bool deferred = false;                      // arrivals and removals that are not journalled
+  NumberSet unjournalled;                     // the latter: UIDs whose files are gone
   size_t lost_tags = 0;
   Nanoseconds guard_due = 0;                  // when write permission is to be given back; 0: never
   std::map<uint32_t, FileIdentity> verified;  // compared by open_message(), not yet in a record
@@ -60,7 +62,10 @@ struct Folder::Impl {
   std::optional<SequencesFile> sequences;
   Fd workshop;                  // tmp/ of the state
   bool swept = false;           // this process has looked after the adoptions in it
-  bool swept_outgoing = false;  // and after interrupted removals
+  bool looked_for_leftovers = false;
+  bool leftovers = false;       // something lies in it, as far as is known
+  bool untidy = true;           // what unchanged() was told
+  bool swept_outgoing = false;  // this process has looked after interrupted removals
   bool tagging_failed = false;  // the file system cannot do it
   NumberSet not_now;            // UIDs that could not be tagged: busy, foreign
 
@@ -115,6 +120,14 @@ struct Folder::Impl {
   // folder-adopt.cc
   bool may_adopt() const;
   Result<AdoptPlace> adopt_place();
+  bool find_leftovers() const;
+  uint32_t what_is_untidy() const;
+  Status sweep_state() const;
+  Status sweep(const AdoptPlace& place);
+  void discard(const AdoptPlace& place, std::vector<TaggedCopy>& copies) const;
+  Result<std::vector<TaggedCopy>> make_batch(const AdoptPlace& place,
+                                             const std::vector<Record>& candidates, size_t most,
+                                             Nanoseconds end, size_t* next);
   Result<std::vector<Record>> exchange_batch(const AdoptPlace& place,
                                              std::vector<TaggedCopy>& copies);
 
@@ -152,9 +165,12 @@ struct Folder::Impl {
   // folder-flags.cc
   Result<SequencesFile::Hold> sequences_lock();
   Result<bool> listing_holds();
+  bool numbers_are_sure() const;
   std::vector<NumberedMessage> numbered(const FolderMemory& memory, const FlagsInput& input) const;
   std::string repaired(const std::string& text);
   void recheck(Nanoseconds at);
+  bool files_untold() const;
+  SequencesMemory memory_after(const Sequences& written) const;
   void remember(const FlagMergeOutput& merged, const SequencesText& file);
   void remember_directory(bool merged);
   void note_undecided(const NumberSet& undecided);

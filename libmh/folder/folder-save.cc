@@ -191,7 +191,7 @@ Status Folder::Impl::mark_messages(SequencesFile::Hold& hold, std::span<const Ne
   if (as_known) {
     now = known;
     FlagMergeOutput merged;
-    merged.memory = memory_of(settings.flags, next);
+    merged.memory = memory_after(next);
     remember(merged, file);
     *memory = now;
   }

@@ -76,6 +76,7 @@ struct FolderMemory {
   uint64_t journal_offset = 0;
   Nanoseconds recheck_at = 0;   // 0: settled. Else sync at this time even if nothing seems changed
   uint32_t highest = 0;         // number, with this directory
+  uint32_t untidy = 0;          // not 0: adopt() has something to do, for somebody at least
 };
 
 // What the caller keeps per message (index record extension): enough to open it without any lookup.
@@ -145,6 +146,9 @@ struct FlagsOutcome {
   NumberSet undecided;
   NumberSet expunged;  // of those that were to be
 };
+
+struct AdoptPlace;
+struct TaggedCopy;
 
 class Folder {
  public:
@@ -243,7 +247,9 @@ class Folder {
   void drop_message(NewMessage& message);
 
   // Writes tags into up to `most` files that have none yet (see adopt.h); stops after `budget`.
-  // Takes the locks itself, for moments. `more`: there are others that can be done now.
+  // Before that, once, looks after what dead processes and blocked writers have left in the workshop.
+  // Takes the locks itself, for moments. `more`: there are others that can be done now. Costs nothing
+  // when unchanged() was told of a memory that is not untidy.
   struct Adopted {
     size_t done = 0;
     bool more = false;
@@ -252,6 +258,8 @@ class Folder {
 
  private:
   struct Impl;
+  Result<size_t> adopt_batch(const AdoptPlace& place, std::vector<TaggedCopy>& copies);
+  Status sweep(const AdoptPlace& place);
   explicit Folder(std::unique_ptr<Impl> impl);
   std::unique_ptr<Impl> impl_;
 };

@@ -15,7 +15,8 @@
 //   T  tombstone: the UID is dropped, for ever
 //   L  UIDs that are alive and whose tag lines are on disk (stands for their I lines after a
 //      compaction)
-//   S  text about to be written to the sequences file (empty: it was written)
+//   S  the sequences file as it was, and the text about to be written over it, in the form of
+//      libmh/folder/folder-flags.cc (empty: it was written)
 //   Q  flag changes that could not be brought to the sequences file for over a minute
 //   A  all UIDs of arrivals of which nobody has decided yet whether they are seen
 //   O  an option of the folder, such as "notag"

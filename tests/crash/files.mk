@@ -4,7 +4,9 @@
 # To add a test: one line `crash_tests += tests/crash/test-<what>.py`, sorted. The pattern is in tests/support/gate.py.
 
 crash_tests =
+crash_tests += tests/crash/test-folder-races.py
 crash_tests += tests/crash/test-gate.py
+crash_tests += tests/crash/test-imap-kills.py
 crash_tests += tests/crash/test-sequences-races.py
 
 EXTRA_DIST += $(crash_tests)

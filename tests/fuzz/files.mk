@@ -8,8 +8,10 @@
 # To add one: its name in fuzz_programs, its lines below.
 
 fuzz_programs = \
+	tests/fuzz/fuzz-component-text \
 	tests/fuzz/fuzz-delivery-date \
 	tests/fuzz/fuzz-flags \
+	tests/fuzz/fuzz-journal-facts \
 	tests/fuzz/fuzz-journal-line \
 	tests/fuzz/fuzz-number-set \
 	tests/fuzz/fuzz-profile \
@@ -29,12 +31,18 @@ TESTS += $(fuzz_programs)
 SANITIZED_TESTS += $(fuzz_programs)
 endif
 
+tests_fuzz_fuzz_component_text_SOURCES = tests/fuzz/fuzz-component-text.cc $(fuzz_sources)
+tests_fuzz_fuzz_component_text_LDADD = $(fuzz_ldadd)
+tests_fuzz_fuzz_component_text_LDFLAGS = $(fuzz_ldflags)
 tests_fuzz_fuzz_delivery_date_SOURCES = tests/fuzz/fuzz-delivery-date.cc $(fuzz_sources)
 tests_fuzz_fuzz_delivery_date_LDADD = $(fuzz_ldadd)
 tests_fuzz_fuzz_delivery_date_LDFLAGS = $(fuzz_ldflags)
 tests_fuzz_fuzz_flags_SOURCES = tests/fuzz/fuzz-flags.cc $(fuzz_sources)
 tests_fuzz_fuzz_flags_LDADD = $(fuzz_ldadd)
 tests_fuzz_fuzz_flags_LDFLAGS = $(fuzz_ldflags)
+tests_fuzz_fuzz_journal_facts_SOURCES = tests/fuzz/fuzz-journal-facts.cc $(fuzz_sources)
+tests_fuzz_fuzz_journal_facts_LDADD = $(fuzz_ldadd)
+tests_fuzz_fuzz_journal_facts_LDFLAGS = $(fuzz_ldflags)
 tests_fuzz_fuzz_journal_line_SOURCES = tests/fuzz/fuzz-journal-line.cc $(fuzz_sources)
 tests_fuzz_fuzz_journal_line_LDADD = $(fuzz_ldadd)
 tests_fuzz_fuzz_journal_line_LDFLAGS = $(fuzz_ldflags)

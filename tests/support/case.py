@@ -136,8 +136,8 @@ class MhTestCase(unittest.TestCase):
     def setUp(self):
         if runner.DRIVER not in self.drivers:
             self.skipTest(f"says nothing about {runner.DRIVER}")
-        self.server = server(self.server_settings, self.plugin_settings, trace=self.trace,
-                             extra=self.extra_config)
+        self.server = server(self.server_settings, self.plugin_settings, self.server_env(),
+                             self.trace, self.extra_config)
         self._expected = []
         self._log_began = self.server.log_size()
         self._sessions = []
@@ -147,6 +147,10 @@ class MhTestCase(unittest.TestCase):
         self.home = self.user.home
         self.root = os.path.join(self.home, "Mail")
         self.nmh = self.make_nmh()
+
+    def server_env(self):
+        """Variables for all processes of the server."""
+        return {}
 
     def make_nmh(self):
         return Nmh(self.home)

@@ -3,8 +3,10 @@
 
 #include <gtest/gtest.h>
 #include <signal.h>
+#include <unistd.h>
 
 #include <charconv>
+#include <cstdlib>
 #include <cstring>
 #include <memory>
 #include <set>
@@ -18,9 +20,17 @@
 namespace mh::test {
 namespace {
 
+// Where a flush costs nothing: some thousand trees are made. What a flush is worth is PowerLossFs's
+// to say.
+std::string quick_directory() {
+  constexpr const char* kMemory = "/dev/shm";
+  const bool chosen = std::getenv("TMPDIR") != nullptr;
+  return !chosen && ::access(kMemory, W_OK | X_OK) == 0 ? kMemory : std::string();
+}
+
 // The calls of an undisturbed run.
 std::vector<std::string> calls_of(const CrashCase& what) {
-  const TempDir tree;
+  const TempDir tree(quick_directory());
   what.prepare(tree);
   FaultFs fs;
   const Status done = what.work(fs, tree);
@@ -41,21 +51,26 @@ std::set<size_t> cuts_of(const std::string& call) {
   return cuts;
 }
 
-void kill_once(const CrashCase& what, int n, size_t bytes, const std::string& where) {
-  const TempDir tree;
+// Where a coarse clock decides whether something is looked at once more, the last calls of the
+// undisturbed run may not come.
+constexpr int kMayNotCome = 10;
+
+void kill_once(const CrashCase& what, int n, int calls, size_t bytes, const std::string& where) {
+  const TempDir tree(quick_directory());
   what.prepare(tree);
   const int end = run_in_child([&] {
     FaultFs fs;
     fs.kill_at(n, bytes);
     return what.work(fs, tree) ? 0 : 1;
   });
-  EXPECT_EQ(end, -SIGKILL) << where;
-  what.check(tree, {where, false});
+  const bool finished = end == 0 && n > calls - kMayNotCome && calls > 2 * kMayNotCome;
+  EXPECT_TRUE(end == -SIGKILL || finished) << where << ": ended with " << end;
+  what.check(tree, {where, finished});
 }
 
 void fail_once(const CrashCase& what, int n, int error, FaultFs::Times times,
                const std::string& call) {
-  const TempDir tree;
+  const TempDir tree(quick_directory());
   what.prepare(tree);
   FaultFs fs;
   fs.fail_at(n, error, times);
@@ -75,10 +90,10 @@ int kill_at_every_call(const CrashCase& what) {
   for (int n = 1; n <= static_cast<int>(calls.size()); ++n) {
     const std::string& call = calls[static_cast<size_t>(n) - 1];
     const std::string where = "call " + std::to_string(n) + ": " + call;
-    kill_once(what, n, 0, "killed before " + where);
+    kill_once(what, n, static_cast<int>(calls.size()), 0, "killed before " + where);
     ++tried;
     for (const size_t cut : cuts_of(call)) {
-      kill_once(what, n, cut, "killed after " + std::to_string(cut) + " bytes of " + where);
+      kill_once(what, n, static_cast<int>(calls.size()), cut, "killed after " + std::to_string(cut) + " bytes of " + where);
       ++tried;
     }
   }
@@ -101,7 +116,7 @@ int fail_at_every_call(const CrashCase& what, std::initializer_list<int> errors)
 
 int lose_power_at_every_call(const CrashCase& what, uint64_t outcomes, uint64_t seed) {
   const int calls = static_cast<int>(calls_of(what).size());
-  const TempDir tree;
+  const TempDir tree(quick_directory());
   what.prepare(tree);
   PowerLossFs power(tree.path());
   FaultFs fs(power);
@@ -110,7 +125,7 @@ int lose_power_at_every_call(const CrashCase& what, uint64_t outcomes, uint64_t 
     for (uint64_t i = 0; i < outcomes; ++i) {
       const uint64_t outcome = i < PowerLossFs::kFirstRandom ? i : seed + i;
       left.emplace_back(
-          std::make_unique<TempDir>(),
+          std::make_unique<TempDir>(quick_directory()),
           Stop{"power lost " + where + ", seed " + std::to_string(outcome), finished});
       power.leave(left.back().first->path(), outcome);
     }

@@ -15,6 +15,8 @@ tests_support_libsupport_la_SOURCES += tests/support/fault-fs.cc
 tests_support_libsupport_la_SOURCES += tests/support/fault-fs.h
 tests_support_libsupport_la_SOURCES += tests/support/folder-actions.cc
 tests_support_libsupport_la_SOURCES += tests/support/folder-actions.h
+tests_support_libsupport_la_SOURCES += tests/support/folder-cases.cc
+tests_support_libsupport_la_SOURCES += tests/support/folder-cases.h
 tests_support_libsupport_la_SOURCES += tests/support/folder-client.cc
 tests_support_libsupport_la_SOURCES += tests/support/folder-client.h
 tests_support_libsupport_la_SOURCES += tests/support/folder-model.cc
@@ -49,6 +51,7 @@ endif
 EXTRA_DIST += tests/support/case.py
 EXTRA_DIST += tests/support/corpus.py
 EXTRA_DIST += tests/support/gate.py
+EXTRA_DIST += tests/support/gated.py
 EXTRA_DIST += tests/support/history.py
 EXTRA_DIST += tests/support/imap_client.py
 EXTRA_DIST += tests/support/mail_maker.py

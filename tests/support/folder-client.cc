@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include "tests/support/folder-client.h"
 
+#include <cstdio>
 #include <cstdlib>
+#include <fstream>
+#include <iterator>
 #include <sstream>
 
 namespace mh::test {
@@ -187,6 +190,7 @@ Status FolderClient::try_sync(bool thorough, bool* again) {
   memory_ = folder_->memory();
   if (flags.busy || flags.moved) {
     *again = flags.moved;
+    commit();
     return {};
   }
   pending_.clear();
@@ -197,11 +201,139 @@ Status FolderClient::try_sync(bool thorough, bool* again) {
       message.undecided_since = fs_.now();
     }
   }
+  commit();
   return folder_->maintain();
 }
 
 void FolderClient::store(uint32_t uid, const std::string& flag, bool on) {
   pending_.push_back(change_of(flag, uid, on));
+  commit();
+}
+
+// ---- The index as a file --------------------------------------------------------------------
+
+namespace {
+
+std::string bytes_of(const FolderMemory& memory) {
+  return {reinterpret_cast<const char*>(&memory), sizeof(memory)};
+}
+
+std::string joined(const std::set<std::string>& words) {
+  std::string text;
+  for (const std::string& word : words) text += (text.empty() ? "" : " ") + word;
+  return text;
+}
+
+// A text of any bytes: its length, a blank, itself.
+void put(std::ostream& out, const std::string& text) { out << text.size() << ' ' << text << '\n'; }
+
+std::string get(std::istream& in) {
+  size_t size = 0;
+  in >> size;
+  in.get();
+  std::string text(in ? size : 0, '\0');
+  in.read(text.data(), static_cast<std::streamsize>(text.size()));
+  return text;
+}
+
+size_t get_count(std::istream& in) {
+  size_t count = 0;
+  in >> count;
+  return in ? count : 0;
+}
+
+}  // namespace
+
+void FolderClient::keep_index_in(std::string file) {
+  index_file_ = std::move(file);
+  std::ifstream in(index_file_, std::ios::binary);
+  if (in) read_index(in);
+}
+
+// Past fs_: this is not what is tested.
+void FolderClient::commit() {
+  if (index_file_.empty()) return;
+  remember_told();
+  const std::string temporary = index_file_ + ".new";
+  std::ofstream out(temporary, std::ios::binary | std::ios::trunc);
+  write_index(out);
+  out.close();
+  if (!out || std::rename(temporary.c_str(), index_file_.c_str()) != 0) std::abort();
+}
+
+void FolderClient::remember_told() {
+  for (const auto& [uid, message] : messages_) {
+    if (history_.contains({uidvalidity_, uid})) continue;
+    std::ifstream file(mail_root_ + "/" + path_ + "/" + std::to_string(message.hint.number),
+                       std::ios::binary);
+    const std::string text{std::istreambuf_iterator<char>(file), {}};
+    if (file.is_open() && text.size() >= message.hint.prefix)
+      history_[{uidvalidity_, uid}] = text.substr(message.hint.prefix);
+  }
+}
+
+void FolderClient::write_index(std::ostream& out) const {
+  put(out, bytes_of(memory_));
+  out << uidvalidity_ << ' ' << uidnext_ << '\n' << messages_.size() << '\n';
+  for (const auto& [uid, message] : messages_) {
+    out << uid << ' ' << message.hint.number << ' ' << message.hint.prefix << ' '
+        << message.hint.stamp << ' ' << message.undecided_since << ' ';
+    put(out, joined(message.flags));
+  }
+  out << pending_.size() << '\n';
+  for (const FlagChange& change : pending_) {
+    put(out, name_of(change));
+    put(out, change.add.print_uids());
+    put(out, change.remove.print_uids());
+  }
+  out << history_.size() << '\n';
+  for (const auto& [key, text] : history_) {
+    out << key.first << ' ' << key.second << ' ';
+    put(out, text);
+  }
+  out << expunged_.size() << '\n';
+  for (const auto& key : expunged_) out << key.first << ' ' << key.second << '\n';
+}
+
+void FolderClient::read_index(std::istream& in) {
+  const std::string memory = get(in);
+  if (memory.size() != sizeof(memory_)) std::abort();
+  memory.copy(reinterpret_cast<char*>(&memory_), sizeof(memory_));
+  in >> uidvalidity_ >> uidnext_;
+  for (size_t left = get_count(in); left > 0; --left) {
+    uint32_t uid = 0;
+    Message message;
+    in >> uid >> message.hint.number >> message.hint.prefix >> message.hint.stamp >>
+        message.undecided_since;
+    std::istringstream flags(get(in));
+    for (std::string flag; flags >> flag;) message.flags.insert(flag);
+    messages_[uid] = std::move(message);
+  }
+  for (size_t left = get_count(in); left > 0; --left) {
+    FlagChange change = change_of(get(in), 0, true);
+    change.add = NumberSet::parse_uids(get(in)).value_or(NumberSet());
+    change.remove = NumberSet::parse_uids(get(in)).value_or(NumberSet());
+    pending_.push_back(std::move(change));
+  }
+  for (size_t left = get_count(in); left > 0; --left) {
+    std::pair<uint32_t, uint32_t> key;
+    in >> key.first >> key.second;
+    history_[key] = get(in);
+  }
+  for (size_t left = get_count(in); left > 0; --left) {
+    std::pair<uint32_t, uint32_t> key;
+    in >> key.first >> key.second;
+    expunged_.insert(key);
+  }
+  if (!in) std::abort();
+}
+
+std::map<uint32_t, std::string> FolderClient::told() const {
+  std::map<uint32_t, std::string> told;
+  for (const auto& [key, text] : history_) {
+    if (key.first == uidvalidity_) told[key.second] = text;
+  }
+  return told;
 }
 
 Result<std::string> FolderClient::fetch(uint32_t uid) {

@@ -9,6 +9,7 @@
 #pragma once
 
 #include <cstdint>
+#include <iosfwd>
 #include <map>
 #include <memory>
 #include <set>
@@ -30,6 +31,10 @@ class FolderClient {
 
   FolderClient(Fs& fs, std::string mail_root, std::string folder);
 
+  // Keeps the index in a file, as a server would: taken from there now if there is one, written
+  // whenever a sync or store() is done. So a client that was killed or had an error is followed by
+  // one that knows what was committed, and nothing else.
+  void keep_index_in(std::string file);
   // Opens the folder anew, as another process would; the index stays unless lose_index() is called.
   void reopen();
   void lose_index() { messages_.clear(), memory_ = {}, uidvalidity_ = 0, uidnext_ = 1; }
@@ -53,6 +58,8 @@ class FolderClient {
   // Since the last call: "EXISTS 3", "EXPUNGE 2", "FLAGS 1 \\Seen …", "VALIDITY".
   std::vector<std::string> events();
   const std::vector<std::string>& warnings() const { return warnings_; }
+  // What a UID showed when it was told, by UID; of this UIDVALIDITY.
+  std::map<uint32_t, std::string> told() const;
   // What must never happen; see above. Checks all messages by fetching them.
   std::vector<std::string> violations();
   // More than one line of the same kind would be wrong; kept for the tests that count.
@@ -63,8 +70,13 @@ class FolderClient {
   void take_records(const FilesOutcome& files);
   FlagsInput flags_input(const FilesOutcome& files);
   void apply(const FlagChange& change);
+  void commit();
+  void remember_told();
+  void read_index(std::istream& in);
+  void write_index(std::ostream& out) const;
 
   Fs& fs_;
+  std::string index_file_;
   std::string mail_root_;
   std::string path_;
   std::unique_ptr<Root> root_;

@@ -428,5 +428,29 @@ TEST_F(DraftFolderTest, InAnotherFolderTheFlagOfTheIndexGoesAgain) {
   EXPECT_EQ("+ -11-13", told_[flag(kDraft)]);
 }
 
+// It was there, flagged by its maker, when a merge did not know it yet: half-written, or the disk was
+// full.
+TEST_F(FlagMergeTest, FlagsOfAFileThatIsNotAnnouncedYetAreNotStale) {
+  input_.files_untold = true;
+  file_is("flagged: 4\nunseen: 4\n");
+  agreed();
+  merge();
+  EXPECT_EQ("(unchanged)", written_);
+  input_.files_untold = false;
+  input_.messages.push_back({14, 4, 0});
+  merge();
+  EXPECT_EQ("(unchanged)", written_);
+  EXPECT_EQ("+14 -", told_[flag(kFlagged)]);
+}
+
+// Without such a file they are those of a message that is gone.
+TEST_F(FlagMergeTest, FlagsThatNobodyBoreAreStaleForAnArrival) {
+  file_is("flagged: 4\n");
+  agreed();
+  input_.messages.push_back({14, 4, 0});
+  merge();
+  EXPECT_FALSE(told_.contains(flag(kFlagged)));
+}
+
 }  // namespace
 }  // namespace mh

@@ -1,0 +1,396 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#include "tests/support/folder-cases.h"
+
+#include <fcntl.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <functional>
+#include <map>
+#include <set>
+
+#include "libmh/format/component-text.h"
+#include "libmh/format/sequences.h"
+#include "libmh/store/journal.h"
+#include "libmh/system/filename.h"
+#include "tests/support/fault-fs.h"
+#include "tests/support/folder-client.h"
+
+namespace mh::test {
+namespace {
+
+using ::testing::IsEmpty;
+
+constexpr const char* kSequences = "cur: 2\nunseen: 2 4\nflagged: 3\nmine: 1 5\n";
+constexpr int kKnown = 5;                            // messages that the client knows
+constexpr Nanoseconds kDate = 1600000000 * kSecond;  // of all message files
+constexpr Nanoseconds kLater = 7200 * kSecond;       // by then nothing is fresh
+constexpr uint64_t kManyLines = 2200;                // a journal to be compacted
+
+std::string mail(int i) {
+  // The bodies differ in length, and one is longer than a block.
+  const std::string name = "message " + std::to_string(i);
+  std::string text = "From: a@example.org\nSubject: " + name + "\n\n";
+  for (int line = 0; line < (i == 3 ? 200 : i); ++line) text += "This is " + name + ".\n";
+  return text;
+}
+
+int number_of_mail(const std::string& text) {
+  for (int i = 1; i < 20; ++i)
+    if (text == mail(i)) return i;
+  return 0;
+}
+
+void set_date(const TempDir& tree, const std::string& name) {
+  const Fd file(::open(tree.path(name).c_str(), O_WRONLY | O_NONBLOCK));
+  const timespec times[2] = {{kDate / kSecond, 0}, {kDate / kSecond, 0}};
+  if (!file || ::futimens(file.get(), times) != 0) std::abort();
+}
+
+void put(const TempDir& tree, const std::string& number, const std::string& text) {
+  tree.write("Mail/inbox/" + number, text);
+  set_date(tree, "Mail/inbox/" + number);
+}
+
+FolderClient client_of(Fs& fs, const TempDir& tree) {
+  FolderClient client(fs, tree.path("Mail"), "inbox");
+  client.keep_index_in(tree.path("index"));
+  return client;
+}
+
+void must(const Status& done) {
+  if (!done) ADD_FAILURE() << done.error().message();
+}
+
+// What there is to be when all is well again: per message its flags, "seen" among them; the same
+// before the work; and what may be either.
+struct Expected {
+  std::map<int, std::set<std::string>> flags;
+  std::set<std::pair<int, std::string>> unsure;
+};
+
+Expected as_put() {
+  return {{{1, {"\\Seen", "mine"}},
+           {2, {}},
+           {3, {"\\Seen", "\\Flagged"}},
+           {4, {}},
+           {5, {"\\Seen", "mine"}}},
+          {}};
+}
+
+// ---- What must hold -------------------------------------------------------------------------
+
+// A state whose maker died before it had a journal is nobody's.
+std::string state_dir(const TempDir& tree) {
+  std::string found;
+  const Fd root(::open(tree.path("Mail/.mhsync").c_str(), O_RDONLY | O_DIRECTORY));
+  if (!root) return found;
+  must(Fs::posix().list(root.get(), [&](const DirEntry& entry) {
+    const std::string path = "Mail/.mhsync/" + entry.name;
+    if (is_state_dir_name(entry.name) && tree.exists(path + "/journal")) found = path;
+    return true;
+  }));
+  return found;
+}
+
+// `path` absolute, or below the tree.
+std::vector<std::string> names_in(const TempDir& tree, const std::string& path) {
+  std::vector<std::string> names;
+  const Fd directory(::open((path.starts_with('/') ? path : tree.path(path)).c_str(), O_RDONLY | O_DIRECTORY));
+  if (!directory) return names;
+  must(Fs::posix().list(directory.get(), [&](const DirEntry& entry) {
+    names.push_back(entry.name);
+    return true;
+  }));
+  return names;
+}
+
+// As it is before any repair. Inside a write of ours it may be torn, but is never empty.
+void check_sequences(const TempDir& tree, const std::string& what) {
+  ASSERT_TRUE(tree.exists("Mail/inbox/.mh_sequences")) << what;
+  const std::string text = tree.read("Mail/inbox/.mh_sequences");
+  EXPECT_FALSE(text.empty()) << what;
+  if (what.find("bytes of") != std::string::npos) return;
+  EXPECT_THAT(parse_components(text).problems, IsEmpty()) << what << "\n" << text;
+}
+
+void check_nothing_of_ours(const TempDir& tree, const std::string& what) {
+  for (const std::string& name : names_in(tree, "Mail/inbox"))
+    EXPECT_TRUE(message_number(name) || name == ".mh_sequences") << what << ": " << name;
+}
+
+void check_no_leftover(const TempDir& tree, const std::string& state, const std::string& what) {
+  EXPECT_THAT(names_in(tree, state + "/tmp"), IsEmpty()) << what;
+  for (const std::string& name : names_in(tree, state))
+    EXPECT_FALSE(is_leftover_of_state(name)) << what << ": " << name;
+}
+
+// The messages of the folder by what they are, from what a client is shown.
+std::map<int, uint32_t> check_messages(FolderClient& client, const Expected& expected,
+                                       const std::string& what) {
+  std::map<int, uint32_t> found;
+  for (const uint32_t uid : client.uids()) {
+    const auto text = client.fetch(uid);
+    if (!text) {
+      ADD_FAILURE() << what << ": UID " << uid << ": " << text.error().message();
+      continue;
+    }
+    const int i = number_of_mail(*text);
+    EXPECT_TRUE(expected.flags.contains(i)) << what << ": not expected: " << i << "\n" << *text;
+    EXPECT_TRUE(found.emplace(i, uid).second) << what << ": twice: " << i;
+  }
+  EXPECT_EQ(expected.flags.size(), found.size()) << what;
+  return found;
+}
+
+void check_flags(FolderClient& client, const std::map<int, uint32_t>& found,
+                 const Expected& expected, const TempDir& tree, const std::string& what) {
+  const std::string text = tree.read("Mail/inbox/.mh_sequences");
+  const Sequences file = Sequences::parse(text);
+  const auto in_file = [&](const char* name, uint32_t number) {
+    const NumberSet* numbers = file.find(name);
+    return numbers != nullptr && numbers->contains(number);
+  };
+  for (const auto& [i, uid] : found) {
+    const auto& message = client.messages().at(uid);
+    const uint32_t number = message.hint.number;
+    std::set<std::string> flags = message.flags;
+    EXPECT_EQ(flags.contains("\\Seen"), !in_file("unseen", number)) << what << ": " << i << text;
+    EXPECT_EQ(flags.contains("\\Flagged"), in_file("flagged", number)) << what << ": " << i << text;
+    EXPECT_EQ(flags.contains("mine"), in_file("mine", number)) << what << ": " << i << text;
+    std::set<std::string> wanted = expected.flags.contains(i) ? expected.flags.at(i)
+                                                              : std::set<std::string>();
+    for (const auto& [which, flag] : expected.unsure) {
+      if (which != i) continue;
+      flags.erase(flag);
+      wanted.erase(flag);
+    }
+    EXPECT_EQ(wanted, flags) << what << ": message " << i << "\n" << text;
+  }
+}
+
+struct Lasting {
+  Guid guid{};
+  uint32_t date = 0;
+  bool operator==(const Lasting&) const = default;
+};
+
+std::map<uint32_t, Lasting> lasting(FolderClient& client) {
+  std::map<uint32_t, Lasting> all;
+  const auto records = client.folder().records();
+  if (!records) return all;
+  for (const Record& record : *records) all[record.uid] = {record.guid, record.internal_date};
+  return all;
+}
+
+// A UID that was told shows what it showed, or nothing.
+void check_told(FolderClient& client, const std::map<uint32_t, std::string>& told,
+                const std::string& what) {
+  for (const auto& [uid, text] : told) {
+    if (!client.messages().contains(uid)) continue;
+    const auto now = client.fetch(uid);
+    EXPECT_TRUE(now && *now == text) << what << ": UID " << uid << " shows something else";
+  }
+  EXPECT_THAT(client.violations(), IsEmpty()) << what;
+}
+
+// What is as it must be in a session that comes after another.
+void check_session(Fs& fs, const TempDir& tree, const Expected& expected, Loss loss, bool adopt,
+                   const std::string& what) {
+  FolderClient client = client_of(fs, tree);
+  const auto told = client.told();
+  const uint32_t validity = client.uidvalidity();
+  const Status done = client.sync();
+  ASSERT_TRUE(done) << what << ": " << done.error().message();
+  if (adopt) must(client.adopt_all());
+  if (validity != 0) {
+    EXPECT_EQ(validity, client.uidvalidity()) << what;
+  }
+  check_sequences(tree, what);
+  check_nothing_of_ours(tree, what);
+  const auto found = check_messages(client, expected, what);
+  check_flags(client, found, expected, tree, what);
+  check_told(client, told, what);
+  const auto before = lasting(client);
+
+  FolderClient next = client_of(fs, tree);
+  must(next.sync());
+  EXPECT_THAT(next.events(), IsEmpty()) << what << ": told in a second session";
+  if (loss == Loss::kProcess) {
+    EXPECT_THAT(next.warnings(), IsEmpty()) << what << ": the admin is told twice";
+  }
+  EXPECT_EQ(before, lasting(next)) << what;
+  EXPECT_EQ(client.uids(), next.uids()) << what;
+}
+
+// Those that keep what they had before the work: by tag, or by what the file system tells of them.
+void check_dates(FolderClient& client, const std::string& what) {
+  for (const auto& [uid, kept] : lasting(client))
+    EXPECT_EQ(kDate / kSecond, kept.date) << what << ": UID " << uid;
+}
+
+// Stamps that the model of power loss does not keep.
+void give_dates_back(const TempDir& tree) {
+  const std::string state = state_dir(tree);
+  for (const std::string& directory : {std::string("Mail/inbox"), state + "/tmp"}) {
+    if (directory.starts_with('/')) continue;  // no state yet
+    for (const std::string& name : names_in(tree, directory)) {
+      const bool ours = directory != "Mail/inbox";
+      if (ours || message_number(name)) set_date(tree, directory + "/" + name);
+    }
+  }
+}
+
+void check(const TempDir& tree, const Stop& stop, const Expected& expected, Loss loss) {
+  if (loss == Loss::kPower) {
+    give_dates_back(tree);
+  } else {
+    check_sequences(tree, stop.what);
+  }
+  FaultFs fs;
+  fs.sleep_in_no_time();
+  check_session(fs, tree, expected, loss, false, stop.what + ", the next session");
+  fs.shift_clocks(kLater);
+  check_session(fs, tree, expected, loss, true, stop.what + ", a later session");
+  FolderClient client = client_of(fs, tree);
+  must(client.sync());
+  must(client.adopt_all());  // what the session before had just touched
+  check_dates(client, stop.what);
+  check_no_leftover(tree, client.folder().location().state_dir, stop.what);
+  for (const auto& [uid, message] : client.messages())
+    EXPECT_THAT(tree.read("Mail/inbox/" + std::to_string(message.hint.number)),
+                ::testing::StartsWith("X-MH-UID: "))
+        << stop.what << ": a message was never tagged";
+}
+
+// ---- The cases ------------------------------------------------------------------------------
+
+void put_folder(const TempDir& tree) {
+  tree.make_dir("Mail");
+  tree.make_dir("Mail/inbox");
+  for (int i = 1; i <= kKnown; ++i) put(tree, std::to_string(i), mail(i));
+  tree.write("Mail/inbox/.mh_sequences", kSequences);
+  set_date(tree, "Mail/inbox/.mh_sequences");
+}
+
+// A folder whose client is up to date.
+void put_known(const TempDir& tree, bool tagged) {
+  put_folder(tree);
+  FaultFs fs;
+  fs.shift_clocks(kLater);
+  FolderClient client = client_of(fs, tree);
+  must(client.sync());
+  if (tagged) must(client.adopt_all());
+}
+
+void rename_file(const TempDir& tree, const std::string& from, const std::string& to) {
+  must(Fs::posix().rename(tree.fd(), ("Mail/inbox/" + from).c_str(), tree.fd(),
+                          ("Mail/inbox/" + to).c_str(), RenameMode::kNoReplace));
+}
+
+void change_like_nmh(const TempDir& tree) {
+  must(Fs::posix().unlink(tree.fd(), "Mail/inbox/1"));
+  rename_file(tree, "3", "1");
+  rename_file(tree, "5", "3");
+  put(tree, "6", mail(6));
+  tree.write("Mail/inbox/.mh_sequences", "cur: 2\nunseen: 2 4 6\nflagged: 1\nmine: 3\n");
+}
+
+Expected changed_like_nmh() {
+  Expected expected = as_put();
+  expected.flags.erase(1);
+  expected.flags[6] = {};
+  return expected;
+}
+
+void lengthen_journal(const TempDir& tree) {
+  const std::string path = tree.path(state_dir(tree));
+  const Fd directory(::open(path.c_str(), O_RDONLY | O_DIRECTORY));
+  auto journal = Journal::open(Fs::posix(), directory.get());
+  if (!journal) return must(pass_on(journal));
+  for (uint64_t i = 0; i < kManyLines; ++i) journal->add_modseq_floor(i);
+  must(journal->append());
+  must(journal->flush());
+}
+
+Status sync(Fs& fs, const TempDir& tree) { return client_of(fs, tree).sync(); }
+
+Status sync_thoroughly(Fs& fs, const TempDir& tree) { return client_of(fs, tree).sync(true); }
+
+Status adopt(Fs& fs, const TempDir& tree) {
+  FolderClient client = client_of(fs, tree);
+  MH_TRY(client.sync());
+  return client.adopt_all();
+}
+
+// What STORE has put into the index is there before the sync begins.
+void store_flags(const TempDir& tree) {
+  FolderClient client = client_of(Fs::posix(), tree);
+  client.store(1, "\\Flagged", true);
+  client.store(2, "\\Seen", true);
+  client.store(3, "\\Flagged", false);
+  client.store(5, "\\Flagged", true);
+}
+
+Expected stored_flags() {
+  Expected expected = as_put();
+  expected.flags[1].insert("\\Flagged");
+  expected.flags[2].insert("\\Seen");
+  expected.flags[3].erase("\\Flagged");
+  expected.flags[5].insert("\\Flagged");
+  return expected;
+}
+
+struct Plot {
+  std::string name;
+  std::function<void(const TempDir& tree)> prepare;
+  Status (*work)(Fs& fs, const TempDir& tree);
+  Expected expected;
+};
+
+std::vector<Plot> plots() {
+  Expected arrived = as_put();
+  arrived.flags[6] = {};
+  arrived.flags[7] = {};
+  const auto arrive = [](const TempDir& tree) {
+    put(tree, "6", mail(6));
+    put(tree, "7", mail(7));
+    tree.write("Mail/inbox/.mh_sequences", "cur: 2\nunseen: 2 4 6-7\nflagged: 3\nmine: 1 5\n");
+  };
+  std::vector<Plot> plots;
+  plots.push_back({"FirstOpen", put_folder, sync, as_put()});
+  plots.push_back({"Adoption", [](const TempDir& tree) { put_known(tree, false); }, adopt,
+                   as_put()});
+  for (const bool tagged : {false, true}) {
+    const std::string suffix = tagged ? "Tagged" : "Untagged";
+    const auto with = [tagged](const std::function<void(const TempDir&)>& then) {
+      return [tagged, then](const TempDir& tree) {
+        put_known(tree, tagged);
+        then(tree);
+      };
+    };
+    plots.push_back({"Arrivals" + suffix, with(arrive), sync, arrived});
+    plots.push_back({"Flags" + suffix, with(store_flags), sync, stored_flags()});
+    plots.push_back({"Renames" + suffix, with(change_like_nmh), sync, changed_like_nmh()});
+    plots.push_back({"Compaction" + suffix, with(lengthen_journal), sync_thoroughly, as_put()});
+  }
+  return plots;
+}
+
+}  // namespace
+
+std::vector<FolderCase> folder_cases(Loss loss) {
+  std::vector<FolderCase> cases;
+  for (const Plot& plot : plots()) {
+    // Renamed without a tag, and then without its inode: nothing tells which message it was.
+    if (loss == Loss::kPower && plot.name == "RenamesUntagged") continue;
+    Expected expected = plot.expected;
+    cases.push_back({plot.name,
+                     {plot.prepare, plot.work, [expected, loss](const TempDir& tree, const Stop& stop) {
+                        check(tree, stop, expected, loss);
+                      }}});
+  }
+  return cases;
+}
+
+}  // namespace mh::test
