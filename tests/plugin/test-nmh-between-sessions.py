@@ -11,6 +11,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
 
@@ -106,6 +107,9 @@ class Between(MhTestCase):
             self.assertEqual(again.all_flags(), now.all_flags())
         self.before, self.added = now, added
         return now
+
+    def date_of(self, uid):
+        return self.history.shown[(self.before.uidvalidity, uid)][1]
 
     def told(self, early, gone, new, changed):
         """What the open session is told by NOOP, or `early` by the FETCH that noticed it: real
@@ -223,9 +227,6 @@ class Rules:
         if tagged:
             self.assertEqual(there.flags(there.uids[0]), FLAGS[3], "flags follow a refile")
             self.assertEqual(there.date(there.uids[0]), self.date_of(3))
-
-    def date_of(self, uid):
-        return self.history.shown[(self.before.uidvalidity, uid)][1]
 
     def test_refile_link_leaves_this_folder_as_it_is(self):
         self.nmh.run("refile", "-link", "-src", "+inbox", "2", "+other")
@@ -525,6 +526,58 @@ class Adopted(Rules, Between):
 
 class Watched(Rules, Between):
     live = True
+
+
+class Settled(Between):
+    """Edits that change no stamp of a folder which counts as unchanged.
+
+    Nothing short of a look at each message could tell at SELECT. What is promised: the first
+    opening finds it, shows neither the old bytes nor the new ones under the old UID, and the next
+    command of that session tells of it.
+    """
+
+    adopted = True
+    user_settings = {"mh_unseen_grace": "1"}
+    SETTLE = 3.5
+
+    def setUp(self):
+        super().setUp()
+        time.sleep(self.SETTLE)
+        self.look_again()
+        self.client = self.select()
+
+    def noticed(self, item, body):
+        """FETCH `item` of the edited message 3; what the session is told by it and by the next
+        command."""
+        first = self.client.command(f"UID FETCH 3 ({item})")
+        for line in first.all("FETCH"):
+            told = [value for name, value in line.data.items() if name.startswith(("BODY", "RFC"))]
+            self.assertEqual([value for value in told if value], [], "shown under the old UID")
+        answer = self.client.ok("NOOP")
+        lines = first.untagged + answer.untagged
+        self.assertEqual([line.number for line in lines if line.kind == "EXPUNGE"], [3])
+        self.assertEqual([line.number for line in lines if line.kind == "EXISTS"], [COUNT])
+        self.assertEqual(self.client.uids(), [1, 2, 4, 5, 6, COUNT + 1])
+        self.assertNothing(self.client.ok("NOOP"))
+        self.expect(gone=[3], new=1, new_flags=[FLAGS[3]], new_bodies=[body])
+        self.assertEqual(self.before.date(COUNT + 1), self.date_of(3))
+
+    def test_an_appended_line_is_noticed_by_the_first_fetch_of_the_body(self):
+        self.sh("echo an added line >> 3")
+        self.noticed("BODY.PEEK[]", self.longer(3))
+
+    def test_and_by_the_first_fetch_of_the_header(self):
+        self.sh("echo an added line >> 3")
+        self.noticed("BODY.PEEK[HEADER.FIELDS (X-Never-Cached)]", self.longer(3))
+
+    def test_other_bytes_of_the_same_length_and_mtime_are_noticed_likewise(self):
+        self.sh("touch -r 3 ../then; sed 's/^This is the body/That is the body/' 3 > ../new;"
+                " cat ../new > 3; touch -r ../then 3")
+        self.noticed("BODY.PEEK[]", BODIES[3].replace(b"This is the", b"That is the"))
+
+    @staticmethod
+    def longer(number):
+        return mail_maker.as_imap(mail_maker.plain(number) + b"an added line\n")
 
 
 class Adoption(MhTestCase):
