@@ -19,18 +19,6 @@ constexpr int kMostRounds = 5;
 // A program that strips our tags is given up on after this many of them.
 constexpr size_t kTooManyLostTags = 3;
 
-// A tombstone gives flags and dates back to the message that returns.
-const Tombstone* tombstone_of(const JournalState& facts, const Addition& added) {
-  const Tombstone* best = nullptr;
-  for (const auto& [uid, tombstone] : facts.tombstones) {
-    const bool by_guid = added.origin && tombstone.guid == *added.origin;
-    const bool by_file = !added.origin && tombstone.file.inode != 0 &&
-                         tombstone.file.same_content(added.record.file);
-    if (by_guid || by_file) best = &tombstone;
-  }
-  return best;
-}
-
 }  // namespace
 
 Result<bool> Folder::unchanged(const FolderMemory& memory) {
@@ -180,6 +168,7 @@ void Folder::Impl::free_numbers(const Plan& plan) {
 // Gives UIDs to what is new.
 void Folder::Impl::give_uids(Plan& plan, std::vector<Record>* changed, FilesOutcome* outcome) {
   uint32_t next = state().uidnext;
+  Returning returning(fs, location.root, state());
   for (Addition& addition : plan.added) {
     Record& record = addition.record;
     record.uid = next++;
@@ -187,8 +176,9 @@ void Folder::Impl::give_uids(Plan& plan, std::vector<Record>* changed, FilesOutc
     Added added;
     added.uid = record.uid;
     added.edited_from = addition.edited_from;
-    const Tombstone* tombstone =
-        addition.edited_from ? nullptr : tombstone_of(state(), addition);
+    const auto [tombstone, departed] =
+        addition.edited_from ? Returning::Found() : returning.find(addition);
+    added.departed = departed;
     if (tombstone != nullptr) {
       added.tombstone_flags = tombstone->flags;
       record.internal_date = tombstone->internal_date;

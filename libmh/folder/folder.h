@@ -35,6 +35,7 @@
 #include "libmh/folder/flag-merge.h"
 #include "libmh/folder/new-message.h"
 #include "libmh/folder/reconcile.h"
+#include "libmh/folder/returning.h"
 #include "libmh/folder/root.h"
 #include "libmh/folder/scan.h"
 #include "libmh/format/profile.h"
@@ -106,7 +107,8 @@ struct Hints {
 struct Added {
   uint32_t uid = 0;
   std::optional<uint32_t> edited_from;
-  std::string tombstone_flags;  // flags it had when it left, "" for none
+  std::optional<std::string> tombstone_flags;  // flags it had when it left, if that is known
+  std::optional<Departed> departed;  // the index of the folder it left has them
 };
 
 struct FilesOutcome {

@@ -117,6 +117,9 @@ struct Addition {
   bool keeps_guid = false;  // record.guid comes from a tag; else the caller makes one
   // GUID of its tag, also of a copy's: a tombstone of that GUID may tell flags.
   std::optional<Guid> origin;
+  // What a verified tag names, 0 without one: the folder and the UID that it was tagged under.
+  uint32_t origin_uidvalidity = 0;
+  uint32_t origin_uid = 0;
   bool replied = false;  // hidden annotations found: set the flag
   bool forwarded = false;
 };

@@ -188,9 +188,7 @@ Result<bool> Root::known(Location* location) {
   const DirectoryIdentity* recorded = location->root->directory_of(found);
   if (recorded->path == location->directory.path || !location->root->writable()) return true;
   // Moved - or reached by another way: then the recorded path still leads to it.
-  const std::string old_path = recorded->path.starts_with('/')
-                                   ? recorded->path
-                                   : base_of(*location->root) + "/" + recorded->path;
+  const std::string old_path = location->root->folder_path(*recorded);
   const auto old_stat = fs_->stat(AT_FDCWD, old_path.c_str(), Follow::kYes);
   if (!old_stat || old_stat->inode != location->directory.inode) {
     MH_TRY_SET(const FolderLock held, location->root->lock(kListLockTimeout));

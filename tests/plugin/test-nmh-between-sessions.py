@@ -19,6 +19,7 @@ import mail_maker  # noqa: E402
 import runner  # noqa: E402
 from case import MhTestCase, prepare  # noqa: E402
 from history import History  # noqa: E402
+from nmh import Nmh  # noqa: E402
 
 COUNT = 6
 SEQUENCES = {"unseen": "2 5", "flagged": "3", "work": "1 4", "replied": "6"}
@@ -526,6 +527,100 @@ class Adopted(Rules, Between):
 
 class Watched(Rules, Between):
     live = True
+
+
+class Refile(Between):
+    """Flags of a tagged message follow it, whichever of the two folders is looked at first."""
+
+    adopted = True
+    def shown(self, folder="other"):
+        now = History(self).look(self.imap(), folder)
+        return [now.flags(uid) for uid in now.uids]
+
+    def test_when_the_folder_it_left_has_been_looked_at(self):
+        self.nmh.run("refile", "-src", "+inbox", "2", "3", "4", "+other")
+        self.expect(gone=[2, 3, 4])
+        self.assertEqual(self.shown(), [FLAGS[2], FLAGS[3], FLAGS[4]])
+        self.assertEqual(self.nmh.sequences("other")["flagged"], {2})
+
+    def test_when_the_folder_it_left_has_not_been_looked_at(self):
+        self.nmh.run("refile", "-src", "+inbox", "2", "3", "4", "+other")
+        self.assertEqual(self.shown(), [FLAGS[2], FLAGS[3], FLAGS[4]])
+        self.assertEqual(self.nmh.sequences("other")["flagged"], {2})
+        self.expect(gone=[2, 3, 4])
+        self.assertEqual(self.shown(), [FLAGS[2], FLAGS[3], FLAGS[4]])
+
+    def test_from_folder_to_folder_the_last_flags_count(self):
+        self.nmh.run("refile", "-src", "+inbox", "3", "+other")
+        client = self.imap()
+        client.select("other")
+        client.ok("STORE 1 -FLAGS.SILENT (\\Flagged)")
+        client.ok("STORE 1 +FLAGS.SILENT (work)")
+        client.logout()
+        self.force_resync("other")
+        self.nmh.run("refile", "-src", "+other", "1", "+inbox")
+        self.expect(gone=[3], new=1, new_flags=[{"\\Seen", "work"}])
+
+    def test_a_copy_has_flags_of_its_own(self):
+        self.nmh.run("refile", "-link", "-src", "+inbox", "3", "+other")
+        self.sh("cp 4 ../other/7")
+        self.assertEqual(self.shown(), [{"\\Seen"}, {"\\Seen"}])
+        self.expect()
+
+    def test_of_a_folder_that_is_gone_nothing_is_known(self):
+        self.nmh.run("refile", "-src", "+inbox", "3", "+other")
+        shutil.rmtree(self.nmh.folder("inbox"))
+        shutil.rmtree(os.path.join(self.root, ".mhsync", self.state()))
+        self.assertEqual(self.shown(), [{"\\Seen"}])
+
+    def state(self):
+        """Name of the state directory of inbox."""
+        for name in os.listdir(os.path.join(self.root, ".mhsync")):
+            journal = os.path.join(self.root, ".mhsync", name, "journal")
+            if os.path.exists(journal):
+                with open(journal) as lines:
+                    if str(self.before.uidvalidity) in lines.readline().split():
+                        return name
+        raise AssertionError("inbox has no state")
+
+
+class RefileOfDrafts(MhTestCase):
+    def make_nmh(self):
+        return Nmh(self.home, profile={"Draft-Folder": "drafts"})
+
+    def test_the_flag_that_the_draft_folder_gives_stays_there(self):
+        for first in ("drafts", "inbox"):
+            with self.subTest(first):
+                self.nmh.put("drafts", 1, mail_maker.plain(1))
+                self.nmh.make_folder("inbox")
+                client = self.imap()
+                client.select("drafts")
+                client.ok("STORE 1 +FLAGS.SILENT (\\Flagged)")
+                client.logout()
+                self.force_resync("drafts")
+                self.nmh.run("refile", "-src", "+drafts", "1", "+inbox")
+                self.imap().select(first)
+                self.assertEqual(self.flags_of_the_last(), {"\\Flagged"})
+
+    def flags_of_the_last(self):
+        fetched = self.select().fetch("*", "FLAGS")
+        return set(list(fetched.values())[-1]["FLAGS"]) - {"\\Recent", "\\Seen"}
+
+
+class RefileWithoutFlags(Between):
+    """mh_refile_flags = no: what comes is new, whichever way it came."""
+
+    adopted = True
+    user_settings = {"mh_refile_flags": "no"}
+
+    def test_no_flag_follows(self):
+        for number in (3, 4):
+            self.nmh.run("refile", "-src", "+inbox", str(number), "+other")
+            if number == 4:
+                self.imap().select()
+            now = History(self).look(self.imap(), "other")
+            self.assertNotIn("\\Flagged", now.flags(now.uids[-1]))
+            self.assertNotIn("work", now.flags(now.uids[-1]))
 
 
 class Settled(Between):

@@ -141,7 +141,7 @@ FlagsInput FolderClient::flags_input(const FilesOutcome& files) {
     if (annotation.forwarded) pending_.push_back(change_of("$Forwarded", annotation.uid, true));
   }
   for (const Added& added : files.added) {
-    std::istringstream flags(added.tombstone_flags);
+    std::istringstream flags(added.tombstone_flags.value_or(""));
     for (std::string flag; flags >> flag;) pending_.push_back(change_of(flag, added.uid, true));
   }
   for (const FlagChange& change : pending_) apply(change);
