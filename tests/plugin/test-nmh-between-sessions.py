@@ -706,6 +706,23 @@ class Adoption(MhTestCase):
         self.assertEqual(tag.above, line)
         self.assertEqual(tag.message, mail_maker.plain(1))
 
+    def test_annotations_above_a_from_line_change_nothing_that_is_seen(self):
+        line = b"From alice@example.org Sun Sep  9 01:46:40 2001\n"
+        self.nmh.put("inbox", 1, line + mail_maker.plain(1))
+        history = History(self)
+        before = history.look(self.imap())
+        self.nmh.run("anno", "+inbox", "1", "-component", "Replied", "-text", "x")
+        self.assertTrue(self.nmh.read("inbox", 1).startswith(b"Replied: "))
+        for adopted in (False, True):
+            with self.subTest(adopted):
+                now = history.look(self.imap())
+                self.assertEqual(now.uids, before.uids)
+                self.assertIn("\\Answered", now.flags(1))
+                self.assertEqual(now.body(1), mail_maker.as_imap(mail_maker.plain(1)))
+                self.force_resync()
+                self.assertIn(line, self.nmh.tag("inbox", 1).above)
+                self.nmh.run("anno", "+inbox", "1", "-component", "X-Note", "-text", "x")
+
     def test_it_is_done_once(self):
         self.nmh.put("inbox", 1, mail_maker.plain(1))
         self.imap().select()
