@@ -102,21 +102,19 @@ Result<Plan> Folder::Impl::plan(bool thorough) {
   return result;
 }
 
-// What open_message() has compared need not be compared again.
+// What open_message() has compared need not be compared again. `changed` comes in UID order.
 void Folder::Impl::take_over_verified(std::vector<Record>* changed) {
+  const auto by_uid = [](const Record& record, uint32_t uid) { return record.uid < uid; };
+  std::vector<Record> more;
   for (const auto& [uid, identity] : verified) {
-    const auto planned = std::find_if(changed->begin(), changed->end(),
-                                      [&](const Record& record) { return record.uid == uid; });
-    const Record* known = planned != changed->end() ? &*planned : find(uid);
+    const auto planned = std::lower_bound(changed->begin(), changed->end(), uid, by_uid);
+    const bool is_planned = planned != changed->end() && planned->uid == uid;
+    const Record* known = is_planned ? &*planned : find(uid);
     if (known == nullptr || !(known->file == identity) || known->has(Record::kVerified)) continue;
-    Record sure = *known;
+    Record& sure = is_planned ? *planned : more.emplace_back(*known);
     sure.set(Record::kVerified, true);
-    if (planned != changed->end()) {
-      *planned = sure;
-    } else {
-      changed->push_back(sure);
-    }
   }
+  changed->insert(changed->end(), more.begin(), more.end());
   verified.clear();
 }
 
@@ -196,8 +194,7 @@ void Folder::Impl::give_uids(Plan& plan, std::vector<Record>* changed, FilesOutc
 void Folder::Impl::mind_lost_tags(const Plan& plan, std::vector<Record>* changed) {
   if (plan.untagged.empty()) return;
   for (Record& record : *changed) {
-    const bool lost = std::find(plan.untagged.begin(), plan.untagged.end(), record.uid) !=
-                      plan.untagged.end();
+    const bool lost = std::binary_search(plan.untagged.begin(), plan.untagged.end(), record.uid);
     if (lost) record.set(Record::kNoTag, true);
   }
   lost_tags += plan.untagged.size();

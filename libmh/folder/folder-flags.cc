@@ -127,7 +127,14 @@ Result<FlagMergeOutput> Folder::Impl::merge(const std::string& text, const Folde
   merge.expired = input.expired;
   merge.policy = settings.new_mail;
   merge.all_drafts = settings.drafts;
-  return merge_flags(merge);
+  FlagMergeOutput merged = merge_flags(merge);
+  if (merged.passed_over != 0 && !std::exchange(warned_keywords, true)) {
+    warn(settings.sequences_name + " has " + std::to_string(merged.passed_over) +
+         " sequences more than the " + std::to_string(kMostKeywords) +
+         " that can be keywords: IMAP does not show them, and they stay as they are. Remove what "
+         "is not needed, or name it in mh_hidden_sequences");
+  }
+  return merged;
 }
 
 Status Folder::Impl::write_sequences(SequencesFile::Hold& hold, const std::string& old_text,

@@ -36,6 +36,7 @@ struct Folder::Impl {
   std::optional<FolderLock> held;
   bool warned_deferred = false;
   bool warned_sequences = false;
+  bool warned_keywords = false;
 
   // All alive records in UID order, as of the journal's (generation, offset).
   bool loaded = false;

@@ -138,7 +138,7 @@ struct Plan {
   std::vector<uint32_t> dropped;     // ascending
   std::vector<Annotation> annotated;
   // UIDs whose tag another writer took away or replaced, visible bytes unchanged. When it happens
-  // again and again the caller stops tagging in this folder.
+  // again and again the caller stops tagging in this folder. Ascending.
   std::vector<uint32_t> untagged;
   std::vector<uint32_t> waiting;  // numbers of files that are still being written
   bool relist = false;            // the listing was outdated: list again for the rest
