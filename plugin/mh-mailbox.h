@@ -20,6 +20,7 @@ struct MailboxState {
   bool compare_all = false;       // the index was repaired: believe nothing of it
   bool synced = false;            // since it was opened
   bool nothing_to_adopt = false;  // as the last batch found
+  Nanoseconds adopted_at = 0;     // when that was, by the monotonic clock
   bool warned_sequences = false;
   std::optional<bool> writable;  // whether the sequences file can be written
   struct timeout* idle_work =

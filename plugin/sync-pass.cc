@@ -105,7 +105,7 @@ int Sync::run_locked() {
       if (look_for_changes(&again) < 0) return -1;
       if (!again && index_is_current()) return 0;
     }
-    if (const Status seen = folder_.look(); !seen) {
+    if (const Status seen = folder_.look(false); !seen) {
       return set_error(box_, seen.error(), "listing the folder");
     }
     if (locked_pass(&again) < 0) return -1;
@@ -158,7 +158,10 @@ int Sync::look_for_changes(bool* changed) {
 
 int Sync::pass(bool* again) {
   *again = false;
-  if (const Status seen = folder_.look(); !seen) {
+  // What a client asked for does not wait for the pass over a big folder.
+  const bool asked =
+      mail_index_sync_have_any(box_->index, index_storage_get_sync_flags(box_));
+  if (const Status seen = folder_.look(!asked); !seen) {
     return set_error(box_, seen.error(), "listing the folder");
   }
   if (const Status locked = folder_.lock(); !locked) {

@@ -27,7 +27,9 @@ Result<bool> Folder::unchanged(const FolderMemory& memory) {
   if (memory.recheck_at != 0 && in.fs.now() >= memory.recheck_at) return false;
   MH_TRY_SET(const FileStat dir, in.fs.fstat(in.dir.get()));
   const DirectoryStamp stamp = DirectoryStamp::of(dir);
-  if (!(stamp == memory.directory)) return false;
+  const bool pass_can_wait =
+      in.pass_due != 0 && in.fs.now() < in.pass_due && stamp == in.probed_as;
+  if (!(stamp == memory.directory) && !pass_can_wait) return false;
   const auto file = in.fs.stat(in.dir.get(), in.settings.sequences_name.c_str(), Follow::kNo);
   if (!file) {
     if (file.error().kind() != ErrorKind::kNotFound) return pass_on(file);
@@ -37,14 +39,18 @@ Result<bool> Folder::unchanged(const FolderMemory& memory) {
          file->mtime == memory.sequences_mtime && file->ctime == memory.sequences_ctime;
 }
 
+// A whole listing began after the last change before it, by more than the clock's tick: as long as
+// the stamps are those, it holds. (That they could be coarser is what recheck_at is for.)
 Status Folder::Impl::list_again(bool thorough) {
   const auto stat = fs.fstat(dir.get());
   if (!stat) return pass_on(stat);
   if (stat->nlink == 0) {
     return fail(ErrorKind::kNotFound, location.folder + " was removed");
   }
-  const bool same = listing && listing->whole && !suspicious && listing->settled() &&
-                    listing->directory == DirectoryStamp::of(*stat);
+  if (probed && listing && !thorough) return {};
+  probed = false;
+  const bool same =
+      listing && listing->whole && listing->directory == DirectoryStamp::of(*stat);
   if (same && !thorough) return {};
   MH_TRY_SET(listing, scan_folder(fs, dir.get()));
   // What was read of a file holds as long as it is that file in that state.
@@ -118,15 +124,45 @@ void Folder::Impl::take_over_verified(std::vector<Record>* changed) {
   verified.clear();
 }
 
-Status Folder::look() {
+Status Folder::look(bool arrivals_first) {
   Impl& in = *impl_;
   MH_TRY(in.load_state());
-  in.listing.reset();
+  // Flags alone are no reason to list a big folder again: it is still what it was.
+  const bool lasts = in.listing && in.listing->settled() && !in.suspicious &&
+                     in.state().alive.count() >= in.settings.big_folder;
+  if (!lasts) in.listing.reset();
   in.probes.clear();
   if (in.journal) MH_TRY(in.journal->refresh());
+  in.probed = false;
+  if (arrivals_first) {
+    MH_TRY_SET(in.probed, in.look_for_arrivals());
+    if (in.probed) return {};
+  }
   MH_TRY(in.list_again(false));
   MH_TRY(in.plan(false));
   return {};
+}
+
+// Whether there are plain arrivals under the next numbers of a big folder: they are then all that
+// the listing has.
+Result<bool> Folder::Impl::look_for_arrivals() {
+  if (suspicious || !state().pending_saves.empty()) return false;
+  if (state().alive.count() < settings.big_folder) return false;
+  if (pass_due != 0 && fs.now() >= pass_due) return false;
+  MH_TRY(load_records());
+  uint32_t highest = 0;
+  for (const Record& record : records) highest = std::max(highest, record.number);
+  MH_TRY_SET(Listing next, probe_after(fs, dir.get(), highest));
+  if (next.entries.empty()) return false;
+  listing = std::move(next);
+  MH_TRY_SET(const Plan arrivals, plan(false));
+  if (arrivals.added.empty() || arrivals.relist) {
+    listing.reset();
+    return false;
+  }
+  probed_as = listing->directory;
+  if (pass_due == 0) pass_due = fs.now() + settings.pass_delay;
+  return true;
 }
 
 std::vector<Tombstone> Folder::Impl::tombstones_of(const std::vector<uint32_t>& dropped,
@@ -166,11 +202,15 @@ void Folder::Impl::free_numbers(const Plan& plan) {
 // Gives UIDs to what is new.
 void Folder::Impl::give_uids(Plan& plan, std::vector<Record>* changed, FilesOutcome* outcome) {
   uint32_t next = state().uidnext;
+  std::vector<Guid> guids(plan.added.size());  // one call of the kernel for all
+  randombytes_buf(guids.data(), guids.size() * sizeof(Guid));
+  auto guid = guids.begin();
   Returning returning(fs, location.root, state());
   for (Addition& addition : plan.added) {
     Record& record = addition.record;
     record.uid = next++;
-    if (!addition.keeps_guid) randombytes_buf(record.guid.data(), record.guid.size());
+    if (!addition.keeps_guid) record.guid = *guid;
+    ++guid;
     Added added;
     added.uid = record.uid;
     added.edited_from = addition.edited_from;
@@ -229,11 +269,13 @@ Result<FilesOutcome> Folder::sync_files(bool thorough, const FlagsOf& flags_of) 
   Impl& in = *impl_;
   FilesOutcome outcome;
   MH_TRY(in.sweep_outgoing());
+  if (!in.state().pending_saves.empty()) in.probed = false;  // where their files are must be known
   MH_TRY(in.list_again(thorough));
   MH_TRY_SET(const bool undone, in.settle_saves(&outcome));
   if (undone) MH_TRY(in.list_again(true));
   MH_TRY_SET(Plan plan, in.plan(thorough));
   if (plan.relist) {
+    in.probed = false;
     in.listing.reset();
     MH_TRY(in.list_again(true));
     MH_TRY_SET(plan, in.plan(thorough));
@@ -256,9 +298,11 @@ Result<FilesOutcome> Folder::sync_files(bool thorough, const FlagsOf& flags_of) 
   }
   outcome.waiting = plan.waiting.size();
   in.waiting = plan.waiting.size();
+  in.fold_now = thorough;
+  if (in.probed) return outcome;
   in.suspicious = false;
   in.edits.clear();
-  in.fold_now = thorough;
+  in.pass_due = 0;
   return outcome;
 }
 

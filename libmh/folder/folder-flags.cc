@@ -256,6 +256,12 @@ Result<FlagsOutcome> Folder::sync_flags(const FolderMemory& memory, FlagsInput i
   Impl& in = *impl_;
   in.now = memory;
   in.remember_directory(false);
+  if (in.probed) {
+    in.recheck(in.pass_due);
+    FlagsOutcome waits;
+    waits.busy = true;
+    return waits;
+  }
   Impl::Removed removed;
   auto outcome = in.sync_flags(memory, std::move(input), &removed);
   // The files are gone, whatever became of the flags.

@@ -45,6 +45,9 @@ struct Folder::Impl {
   uint64_t records_offset = 0;
 
   std::optional<Listing> listing;             // the last one
+  bool probed = false;                        // it has the next numbers only
+  DirectoryStamp probed_as;                   // what the directory was when it was probed last
+  Nanoseconds pass_due = 0;                   // the pass over it that is owed; 0: none
   std::map<uint32_t, Probe> probes;           // read so far, by number; for that listing
   bool fold_now = false;                      // whether or not it is worth it
   bool suspicious = false;                    // open_message() found something amiss
@@ -79,6 +82,7 @@ struct Folder::Impl {
 
   // folder-files.cc
   Status list_again(bool thorough);
+  Result<bool> look_for_arrivals();
   Result<Plan> plan(bool thorough);
   void take_over_verified(std::vector<Record>* changed);
   std::vector<Tombstone> tombstones_of(const std::vector<uint32_t>& dropped,

@@ -183,9 +183,10 @@ Status FolderClient::try_sync(bool thorough, bool* again) {
   take_records(files);
   MH_TRY_SET(const FlagsOutcome flags, folder_->sync_flags(memory_, flags_input(files)));
   for (const FlagChange& change : flags.to_index) apply(change);
-  memory_ = folder_->memory();
+  const FolderMemory before = std::exchange(memory_, folder_->memory());
   if (flags.busy || flags.moved) {
     *again = flags.moved;
+    keep_last_merge(before);
     return {};
   }
   pending_.clear();
@@ -197,6 +198,16 @@ Status FolderClient::try_sync(bool thorough, bool* again) {
     }
   }
   return folder_->maintain();
+}
+
+// The next merge sees as changed what has changed since the last one.
+void FolderClient::keep_last_merge(const FolderMemory& before) {
+  memory_.generation = before.generation;
+  memory_.journal_offset = before.journal_offset;
+  for (auto& [uid, message] : messages_) {
+    const auto old = old_numbers_.find(uid);
+    message.hint.number = old == old_numbers_.end() ? 0 : old->second;
+  }
 }
 
 void FolderClient::store(uint32_t uid, const std::string& flag, bool on) {
