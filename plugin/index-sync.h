@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 //
-// The two ways to hold dovecot.index: a view, and the lock of a sync. Both let go by themselves.
+// The ways to hold dovecot.index: a view, the lock of a sync, and an index that is not that of an
+// open mailbox, for reading. All let go by themselves.
 #pragma once
 
 #include "plugin/dovecot.h"
@@ -21,6 +22,36 @@ class FreshView {
 
  private:
   struct mail_index_view* view_;
+};
+
+// The index in this directory. Its view is null when there is none that can be read.
+class OtherIndex {
+ public:
+  OtherIndex(struct mailbox* box, const char* dir)
+      : index_(mail_index_alloc(box->event, dir, box->index_prefix)) {
+    if (mail_index_open(index_, static_cast<enum mail_index_open_flags>(0)) > 0) {
+      view_ = mail_index_view_open(index_);
+    }
+  }
+  ~OtherIndex() {
+    if (view_ != nullptr) {
+      mail_index_view_close(&view_);
+      mail_index_close(index_);
+    }
+    mail_index_free(&index_);
+  }
+  OtherIndex(const OtherIndex&) = delete;
+  OtherIndex& operator=(const OtherIndex&) = delete;
+  struct mail_index* index() const {
+    return index_;
+  }
+  struct mail_index_view* view() const {
+    return view_;
+  }
+
+ private:
+  struct mail_index* index_;
+  struct mail_index_view* view_ = nullptr;
 };
 
 // The index, locked for syncing. Rolled back unless committed.

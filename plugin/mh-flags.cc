@@ -19,11 +19,11 @@ struct Ranges {
   std::vector<NumberRange> remove;
 };
 
-const char* keyword_name(struct mailbox* box, unsigned int index) {
+const char* keyword_name(struct mail_index* index, unsigned int keyword) {
   unsigned int count;
-  const char* const* names = array_get(index_context(box)->keyword_names, &count);
-  i_assert(index < count);
-  return names[index];
+  const char* const* names = array_get(mail_index_get_keywords(index), &count);
+  i_assert(keyword < count);
+  return names[keyword];
 }
 
 void append_change(SystemFlag flag, const char* keyword, Ranges ranges,
@@ -91,7 +91,7 @@ PendingChanges read_pending(struct mailbox* box, struct mail_index_sync_ctx* syn
     append_change(kFlags[i], nullptr, std::move(flags[i]), &pending.flags);
   }
   for (auto& [index, ranges] : keywords) {
-    append_change(kNoFlag, keyword_name(box, index), std::move(ranges), &pending.flags);
+    append_change(kNoFlag, keyword_name(box->index, index), std::move(ranges), &pending.flags);
   }
   pending.expunges = NumberSet::from_ranges(std::move(expunges));
   return pending;
@@ -124,7 +124,7 @@ FlagSets flags_of_view(struct mailbox* box, struct mail_index_view* view) {
     for (unsigned int i = 0; i < keyword_count; ++i) keywords[keyword[i]].add(uid);
   }
   for (auto& [index, uids] : keywords) {
-    sets.keywords[keyword_name(box, index)].unite(uids);
+    sets.keywords[keyword_name(box->index, index)].unite(uids);
   }
   return sets;
 }
@@ -148,7 +148,7 @@ void update_flags(struct mailbox* box, struct mail_index_transaction* trans,
   mail_index_view_close(&view);
 }
 
-static std::string text_of(struct mailbox* box, unsigned int flags, const unsigned int* keywords,
+static std::string text_of(struct mail_index* index, unsigned int flags, const unsigned int* keywords,
                            unsigned int count) {
   std::string text;
   const auto append = [&text](std::string_view name) {
@@ -158,11 +158,11 @@ static std::string text_of(struct mailbox* box, unsigned int flags, const unsign
   for (const SystemFlag flag : kFlags) {
     if ((flags & flag) != 0) append(name_of(flag));
   }
-  for (unsigned int i = 0; i < count; ++i) append(keyword_name(box, keywords[i]));
+  for (unsigned int i = 0; i < count; ++i) append(keyword_name(index, keywords[i]));
   return text;
 }
 
-std::string flags_text(struct mailbox* box, struct mail_index_view* view, uint32_t uid) {
+std::string flags_text(struct mail_index* index, struct mail_index_view* view, uint32_t uid) {
   uint32_t seq;
   if (!mail_index_lookup_seq(view, uid, &seq)) return {};
   const DataStackFrame frame;
@@ -171,13 +171,13 @@ std::string flags_text(struct mailbox* box, struct mail_index_view* view, uint32
   mail_index_lookup_keywords(view, seq, &indexes);
   unsigned int count;
   const unsigned int* keywords = array_get(&indexes, &count);
-  return text_of(box, mail_index_lookup(view, seq)->flags, keywords, count);
+  return text_of(index, mail_index_lookup(view, seq)->flags, keywords, count);
 }
 
-std::string flags_text(struct mailbox* box, enum mail_flags flags,
+std::string flags_text(struct mail_index* index, enum mail_flags flags,
                        const struct mail_keywords* keywords) {
-  return keywords == nullptr ? text_of(box, flags, nullptr, 0)
-                             : text_of(box, flags, keywords->idx, keywords->count);
+  return keywords == nullptr ? text_of(index, flags, nullptr, 0)
+                             : text_of(index, flags, keywords->idx, keywords->count);
 }
 
 void add_from_text(std::string_view text, uint32_t uid, std::vector<FlagChange>* changes) {
@@ -187,6 +187,18 @@ void add_from_text(std::string_view text, uint32_t uid, std::vector<FlagChange>*
     if (flag == kNoFlag) change.keyword = name;
     change.add.add(uid);
   });
+}
+
+void set_from_text(std::string_view text, uint32_t uid, std::vector<FlagChange>* changes) {
+  const size_t before = changes->size();
+  add_from_text(text, uid, changes);
+  const auto is_seen = [](const FlagChange& change) { return change.flag == kSeen; };
+  if (std::any_of(changes->begin() + static_cast<std::ptrdiff_t>(before), changes->end(), is_seen)) {
+    return;
+  }
+  FlagChange& unread = changes->emplace_back();
+  unread.flag = kSeen;
+  unread.remove.add(uid);
 }
 
 }  // namespace mh

@@ -28,10 +28,12 @@ FlagSets flags_of_view(struct mailbox* box, struct mail_index_view* view);
 void update_flags(struct mailbox* box, struct mail_index_transaction* trans,
                   const std::vector<FlagChange>& changes);
 
-// "\Seen $Forwarded": the flags of one message as text, and such a text as changes that add them.
-std::string flags_text(struct mailbox* box, struct mail_index_view* view, uint32_t uid);
-std::string flags_text(struct mailbox* box, enum mail_flags flags,
+// "\Seen $Forwarded": the flags of one message as text, and such a text as changes that add them;
+// set_from_text() also makes the message unread where the text does not say \Seen.
+std::string flags_text(struct mail_index* index, struct mail_index_view* view, uint32_t uid);
+std::string flags_text(struct mail_index* index, enum mail_flags flags,
                        const struct mail_keywords* keywords);
 void add_from_text(std::string_view text, uint32_t uid, std::vector<FlagChange>* changes);
+void set_from_text(std::string_view text, uint32_t uid, std::vector<FlagChange>* changes);
 
 }  // namespace mh

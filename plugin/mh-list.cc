@@ -226,11 +226,16 @@ std::string ListState::folder_path(const std::string& storage_name) {
 }
 
 bool ListState::is_draft_folder(const std::string& storage_name) {
+  return is_draft_path(folder_path(storage_name));
+}
+
+bool ListState::is_draft_path(const std::string& path) {
   std::string drafts = user_.profile().draft_folder();
   while (drafts.ends_with('/')) drafts.pop_back();
-  if (drafts.empty()) return false;
-  const std::string path = folder_path(storage_name);
-  return drafts == (drafts.front() == '/' ? mail_root_ + "/" + path : path);
+  const auto absolute = [this](const std::string& name) {
+    return name.starts_with('/') ? name : mail_root_ + "/" + name;
+  };
+  return !drafts.empty() && absolute(drafts) == absolute(path);
 }
 
 void ListState::warn_hidden_inbox(const char* name) {
@@ -272,6 +277,13 @@ std::string ListState::state_path(const std::string& path, std::string_view subd
     }
   }
   return state_dir.empty() ? std::string() : state_dir + "/" + std::string(subdirectory);
+}
+
+std::string ListState::index_path(const std::string& state_dir, const std::string& path) {
+  if (owns_index) return state_dir + "/" + std::string(kIndexDir);
+  const char* dir;
+  const int ret = super.get_path(list_, path.c_str(), MAILBOX_LIST_PATH_TYPE_INDEX, &dir);
+  return ret > 0 ? std::string(dir) : state_dir + "/none";
 }
 
 void mh_list_added(struct mail_storage* storage, struct mailbox_list* list) noexcept {

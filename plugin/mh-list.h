@@ -32,10 +32,14 @@ class ListState {
 
   // Whether this is the profile's Draft-Folder, by its storage name.
   bool is_draft_folder(const std::string& storage_name);
+  // The same by its path below the mail root, or an absolute one.
+  bool is_draft_path(const std::string& path);
 
   // Index or control directory of the folder at this path, "" when its state is in memory only. For
   // a folder that has no state yet, or does not exist, a path that does not exist.
   std::string state_path(const std::string& path, std::string_view subdirectory);
+  // The index directory of the folder with this state, whatever lies under its path by now.
+  std::string index_path(const std::string& state_dir, const std::string& path);
   // Tells where the state of a folder lies, as its opening found it.
   void remember(const std::string& path, const std::string& state_dir);
   // Folders were made, removed or renamed by us: what was remembered is void.

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "plugin/guard.h"
+#include "plugin/index-sync.h"
 #include "plugin/mh-folders.h"
 #include "plugin/mh-mail.h"
 #include "plugin/mh-save.h"
@@ -70,24 +71,19 @@ Hints hints_of_index(struct mailbox* box, const Location& location) {
   list_state(box->list).remember(list_state(box->list).folder_path(box->name), location.state_dir);
   const char* dir;
   if (mailbox_get_path_to(box, MAILBOX_LIST_PATH_TYPE_INDEX, &dir) <= 0) return hints;
-  struct mail_index* index = mail_index_alloc(box->event, dir, box->index_prefix);
-  if (mail_index_open(index, static_cast<enum mail_index_open_flags>(0)) > 0) {
-    struct mail_index_view* view = mail_index_view_open(index);
-    const struct mail_index_header* header = mail_index_get_header(view);
-    if (is_current(view, dir, box->index_prefix, location)) {
-      hints.uidvalidity = header->uid_validity;
-      hints.uidnext = header->next_uid;
-      hints.highest_modseq = mail_index_modseq_get_highest(view);
-      for (uint32_t seq = 1; seq <= header->messages_count; ++seq) {
-        uint32_t uid;
-        mail_index_lookup_uid(view, seq, &uid);
-        hints.uids.add(uid);
-      }
-    }
-    mail_index_view_close(&view);
-    mail_index_close(index);
+  const OtherIndex index(box, dir);
+  if (index.view() == nullptr || !is_current(index.view(), dir, box->index_prefix, location)) {
+    return hints;
   }
-  mail_index_free(&index);
+  const struct mail_index_header* header = mail_index_get_header(index.view());
+  hints.uidvalidity = header->uid_validity;
+  hints.uidnext = header->next_uid;
+  hints.highest_modseq = mail_index_modseq_get_highest(index.view());
+  for (uint32_t seq = 1; seq <= header->messages_count; ++seq) {
+    uint32_t uid;
+    mail_index_lookup_uid(index.view(), seq, &uid);
+    hints.uids.add(uid);
+  }
   return hints;
 }
 

@@ -22,6 +22,7 @@ struct MailboxState {
   bool synced = false;            // since it was opened
   bool index_checked = false;     // likewise: the index is the one that was written here last
   bool nothing_to_adopt = false;  // as the last batch found
+  Nanoseconds adopted_at = 0;     // when that was, by the monotonic clock
   bool warned_sequences = false;
   std::optional<bool> writable;  // whether the sequences file can be written
   struct timeout* idle_work =

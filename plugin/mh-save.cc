@@ -94,7 +94,7 @@ Status finish_file(struct mail_save_context* ctx, SaveState& state, bool new_gui
     mail_generate_guid_128_hash(data.guid, guid);
     memcpy(record.guid.data(), guid, sizeof(guid));
   }
-  message.flags = flags_text(state.box, data.flags, data.keywords);
+  message.flags = flags_text(state.box->index, data.flags, data.keywords);
   if (data.pop3_uidl != nullptr) message.pop3.uidl = data.pop3_uidl;
   message.pop3.order = data.pop3_order;
   const auto nth = static_cast<uint32_t>(state.files.size() - 1);

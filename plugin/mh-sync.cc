@@ -14,6 +14,9 @@ constexpr size_t kFewMessages = 16;
 constexpr Nanoseconds kShortTime = kSecond / 50;
 constexpr size_t kManyMessages = 1000;
 constexpr Nanoseconds kLongTime = 5 * kSecond;
+// Each batch in a big folder is followed by a pass over it: there they are rare and large.
+constexpr Nanoseconds kBigFolderPause = 30 * kSecond;
+constexpr Nanoseconds kBigFolderTime = kSecond / 5;
 // Between two batches while a client is idle, and the longest wait for anything else.
 constexpr Nanoseconds kIdlePause = 2 * kSecond;
 constexpr Nanoseconds kLongestPause = 3600 * kSecond;
@@ -45,11 +48,21 @@ bool may_adopt(struct mailbox* box) {
   return state.synced && !state.nothing_to_adopt && !state.syncing && !mailbox_is_readonly(box);
 }
 
+// How long until the next batch, 0: now.
+Nanoseconds adoption_pause(struct mailbox* box) {
+  const MailboxState& state = mailbox_state(box);
+  if (!state.folder->big()) return 0;
+  return std::max<Nanoseconds>(0, state.adopted_at + kBigFolderPause - Fs::posix().monotonic());
+}
+
 // True when files were changed: the index then follows at once, so that the next session finds the
 // folder as it remembers it.
 bool adopt_some(struct mailbox* box) {
   MailboxState& state = mailbox_state(box);
-  const auto adopted = state.folder->adopt(kFewMessages, kShortTime);
+  const bool big = state.folder->big();
+  const auto adopted = state.folder->adopt(big ? kManyMessages : kFewMessages,
+                                           big ? kBigFolderTime : kShortTime);
+  state.adopted_at = Fs::posix().monotonic();
   state.nothing_to_adopt = !adopted || !adopted->more;
   if (!adopted && adopted.error().kind() != ErrorKind::kBusy) {
     e_warning(box->event, "mh: tagging messages: %s", adopted.error().message().c_str());
@@ -72,7 +85,8 @@ int sync_mailbox(struct mailbox* box, enum mailbox_sync_flags flags) {
   const bool force = (flags & MAILBOX_SYNC_FLAG_FORCE_RESYNC) != 0;
   if (run_sync(box, force) < 0) return -1;
   if (force) return adopt_all(box) < 0 ? -1 : run_sync(box, false);
-  if (may_adopt(box) && adopt_some(box) && run_sync(box, false) < 0) return -1;
+  const bool adopt = may_adopt(box) && adoption_pause(box) == 0;
+  if (adopt && adopt_some(box) && run_sync(box, false) < 0) return -1;
   state.synced = true;
   schedule_idle_work(box);
   return 0;
@@ -82,7 +96,7 @@ void do_idle_work(struct mailbox* box) noexcept {
   guard(box, [&] {
     MailboxState& state = mailbox_state(box);
     timeout_remove(&state.idle_work);
-    if (may_adopt(box)) (void)adopt_some(box);
+    if (may_adopt(box) && adoption_pause(box) == 0) (void)adopt_some(box);
     // The client syncs, and that schedules what remains.
     box->notify_callback(box, box->notify_context);
     return 0;
@@ -121,7 +135,7 @@ void schedule_idle_work(struct mailbox* box) {
     const Nanoseconds left = memory->recheck_at - Fs::posix().now();
     wait = left > 0 ? left + kSecond / 20 : kIdlePause;  // late: something keeps it unsettled
   }
-  if (may_adopt(box)) wait = std::min(wait, kIdlePause);
+  if (may_adopt(box)) wait = std::min(wait, std::max(kIdlePause, adoption_pause(box)));
   if (wait == INT64_MAX) return;
   const auto msecs = static_cast<unsigned int>(std::min(wait, kLongestPause) / (kSecond / 1000));
   state.idle_work = timeout_add(msecs, do_idle_work, box);

@@ -21,7 +21,9 @@ void copy_flags(FlagSets* sets, uint32_t from, uint32_t to) {
 void add_flags_of_files(const FilesOutcome& files, bool refile_flags,
                         std::vector<FlagChange>* changes) {
   for (const Added& added : files.added) {
-    if (refile_flags) add_from_text(added.tombstone_flags, added.uid, changes);
+    if (refile_flags && added.tombstone_flags) {
+      set_from_text(*added.tombstone_flags, added.uid, changes);
+    }
   }
   for (const PendingSave& save : files.saved) add_from_text(save.flags, save.uid, changes);
   for (const Annotation& annotation : files.annotated) {
@@ -81,7 +83,7 @@ FlagsInput FlagSync::input_of(const IndexSync& index, std::span<const Record> re
   PendingChanges pending = read_pending(box_, index.ctx);
   FlagsInput input;
   input.expunge = std::move(pending.expunges);
-  input.flags_of = [this, &index](uint32_t uid) { return flags_text(box_, index.view, uid); };
+  input.flags_of = [this, &index](uint32_t uid) { return flags_text(box_->index, index.view, uid); };
   input.pending = std::move(pending.flags);
   input.pending.insert(input.pending.end(), ours_.begin(), ours_.end());
   input.base = flags_of_view(box_, index.view);
@@ -183,7 +185,7 @@ void FlagSync::note_undecided(const IndexSync& index, const NumberSet& now) {
 std::vector<FlagChange> FlagSync::flags_of_predecessors(const IndexSync& index) const {
   std::vector<FlagChange> changes;
   for (const auto& [uid, old_uid] : edited_from_) {
-    add_from_text(flags_text(box_, index.view, old_uid), uid, &changes);
+    add_from_text(flags_text(box_->index, index.view, old_uid), uid, &changes);
   }
   return changes;
 }

@@ -26,6 +26,33 @@ class FolderUnlock {
   Folder& folder_;
 };
 
+// The flags that follow a message out of its folder: not the \Draft that the folder itself gave it.
+std::string flags_to_follow(struct mail_index* index, struct mail_index_view* view, uint32_t uid,
+                            bool from_drafts) {
+  std::string text = flags_text(index, view, uid);
+  constexpr std::string_view kDraftName = "\\Draft";
+  const size_t draft = from_drafts ? text.find(kDraftName) : std::string::npos;
+  if (draft != std::string::npos) text.erase(draft, kDraftName.size());
+  return text;
+}
+
+// Messages that left a folder which has not been synced since: its index has their flags.
+void fetch_flags(struct mailbox* box, std::vector<Added>* added) {
+  std::map<std::string, std::unique_ptr<OtherIndex>> indexes;  // by state directory
+  for (Added& message : *added) {
+    if (!message.departed) continue;
+    const Departed& left = *message.departed;
+    std::unique_ptr<OtherIndex>& index = indexes[left.state_dir];
+    if (!index) {
+      const std::string dir = list_state(box->list).index_path(left.state_dir, left.path);
+      index = std::make_unique<OtherIndex>(box, dir.c_str());
+    }
+    if (index->view() == nullptr) continue;
+    const bool drafts = list_state(box->list).is_draft_path(left.path);
+    message.tombstone_flags = flags_to_follow(index->index(), index->view(), left.uid, drafts);
+  }
+}
+
 class Sync {
  public:
   Sync(struct mailbox* box, bool thorough)
@@ -81,7 +108,7 @@ int Sync::run_locked() {
       if (look_for_changes(&again) < 0) return -1;
       if (!again && index_is_current()) return 0;
     }
-    if (const Status seen = folder_.look(); !seen) {
+    if (const Status seen = folder_.look(false); !seen) {
       return set_error(box_, seen.error(), "listing the folder");
     }
     if (locked_pass(&again) < 0) return -1;
@@ -135,7 +162,10 @@ int Sync::look_for_changes(bool* changed) {
 
 int Sync::pass(bool* again) {
   *again = false;
-  if (const Status seen = folder_.look(); !seen) {
+  // What a client asked for does not wait for the pass over a big folder.
+  const bool asked =
+      mail_index_sync_have_any(box_->index, index_storage_get_sync_flags(box_));
+  if (const Status seen = folder_.look(!asked); !seen) {
     return set_error(box_, seen.error(), "listing the folder");
   }
   if (const Status locked = folder_.lock(); !locked) {
@@ -151,8 +181,9 @@ int Sync::locked_pass(bool* again) {
   {
     const FreshView view(box_->index);
     memory_ = state_.compare_all ? std::nullopt : state_.extension.memory(view.get());
-    auto files = folder_.sync_files(
-        thorough_, [&](uint32_t uid) { return flags_text(box_, view.get(), uid); });
+    auto files = folder_.sync_files(thorough_, [&](uint32_t uid) {
+      return flags_to_follow(box_->index, view.get(), uid, folder_.settings().drafts);
+    });
     if (!files) return set_error(box_, files.error(), "reading the folder");
     files_ = std::move(*files);
     if (files_.first_sight && memory_) {
@@ -160,6 +191,7 @@ int Sync::locked_pass(bool* again) {
       memory_.reset();
     }
   }
+  if (list_state(box_->list).user().options().refile_flags) fetch_flags(box_, &files_.added);
   thorough_ = false;
   if (prepare_index() < 0 || write_index(again) < 0) return -1;
   if (!*again) state_.compare_all = false;

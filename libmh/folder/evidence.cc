@@ -119,6 +119,10 @@ Addition new_message(const Entry& entry, const Probe& probe, uint32_t now) {
     record.saved = probe.tag.saved;
     record.guid = probe.tag.guid;
     added.origin = probe.tag.guid;
+    if (probe.tag_kind != Probe::TagKind::kUnverified) {
+      added.origin_uidvalidity = probe.tag.uidvalidity;
+      added.origin_uid = probe.tag.uid;
+    }
   }
   added.replied = probe.replied;
   added.forwarded = probe.forwarded;

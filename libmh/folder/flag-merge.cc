@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <array>
 #include <map>
+#include <set>
 #include <string>
 #include <utility>
 
@@ -94,6 +95,7 @@ class Merge {
   Plane& plane(const FlagChange& change);
   void read(const FlagSets& sets, NumberSet Plane::*version, bool by_number);
   void collect_pending();
+  void pass_over_too_many(KeywordSets* keywords);
   void classify_messages();
   void carry_old_numbers();
   bool visibly_carried();
@@ -163,6 +165,22 @@ void Merge::collect_pending() {
     touched.pending_remove.subtract(add);
     touched.pending_remove.unite(remove);
   }
+}
+
+void Merge::pass_over_too_many(KeywordSets* keywords) {
+  if (keywords->size() <= kMostKeywords) return;
+  std::set<std::string, LessIgnoringCase> wanted;
+  for (const auto& [keyword, uids] : in_.base.keywords) wanted.insert(keyword);
+  for (const FlagChange& change : in_.pending) {
+    if (change.flag == kNoFlag) wanted.insert(change.keyword);
+  }
+  size_t left = kMostKeywords - std::min(kMostKeywords, wanted.size());
+  out_.passed_over = std::erase_if(*keywords, [&](const auto& item) {
+    if (wanted.contains(item.first)) return false;
+    if (left == 0) return true;
+    --left;
+    return false;
+  });
 }
 
 void Merge::classify_messages() {
@@ -308,7 +326,9 @@ FlagMergeOutput Merge::run() {
   rewritten_ = in_.memory.known && hash != in_.memory.hash;
   classify_messages();
   if (in_.memory.known && !rewritten_) carry_old_numbers();
-  read(in_.map->read(next_), &Plane::in_file, true);
+  FlagSets said = in_.map->read(next_);
+  pass_over_too_many(&said.keywords);
+  read(said, &Plane::in_file, true);
   read(in_.base, &Plane::base, false);
   collect_pending();
   for_each_plane([](Plane& plane) { plane.theirs = plane.in_file; });

@@ -26,6 +26,12 @@
 // arrival counts as unseen, undecided, until a foreign write changed the set of unseen messages or
 // put cur on it; when nobody does within the grace time, the policy decides. Without a memory of
 // the file there are no arrivals but those that are told to be undecided.
+//
+// Keywords: Dovecot writes the list of all keywords of a folder anew with each one that is added
+// and tells each client all of them, so ten thousand sequences would cost seconds and megabytes.
+// Beyond kMostKeywords a sequence is no keyword, and stays in the file as it is. Those that messages
+// bear already, or that a client asks for, come first, then the others by name: so the choice does
+// not change from merge to merge.
 #pragma once
 
 #include <cstdint>
@@ -38,6 +44,8 @@
 #include "libmh/system/fs.h"
 
 namespace mh {
+
+inline constexpr size_t kMostKeywords = 1000;
 
 enum class NewMail { kUnseen, kAsMh };
 
@@ -79,6 +87,7 @@ struct FlagMergeOutput {
   std::optional<Sequences> to_file;        // unset: the file is right as it is
   NumberSet undecided;                     // still, and newly
   SequencesMemory memory;                  // of the file after to_file is written
+  size_t passed_over = 0;                  // sequences that are too many to be keywords
 };
 
 FlagMergeOutput merge_flags(const FlagMergeInput& input);

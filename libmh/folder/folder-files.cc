@@ -19,18 +19,6 @@ constexpr int kMostRounds = 5;
 // A program that strips our tags is given up on after this many of them.
 constexpr size_t kTooManyLostTags = 3;
 
-// A tombstone gives flags and dates back to the message that returns.
-const Tombstone* tombstone_of(const JournalState& facts, const Addition& added) {
-  const Tombstone* best = nullptr;
-  for (const auto& [uid, tombstone] : facts.tombstones) {
-    const bool by_guid = added.origin && tombstone.guid == *added.origin;
-    const bool by_file = !added.origin && tombstone.file.inode != 0 &&
-                         tombstone.file.same_content(added.record.file);
-    if (by_guid || by_file) best = &tombstone;
-  }
-  return best;
-}
-
 }  // namespace
 
 Result<bool> Folder::unchanged(const FolderMemory& memory) {
@@ -41,7 +29,9 @@ Result<bool> Folder::unchanged(const FolderMemory& memory) {
   if (memory.recheck_at != 0 && in.fs.now() >= memory.recheck_at) return false;
   MH_TRY_SET(const FileStat dir, in.fs.fstat(in.dir.get()));
   const DirectoryStamp stamp = DirectoryStamp::of(dir);
-  if (!(stamp == memory.directory)) return false;
+  const bool pass_can_wait =
+      in.pass_due != 0 && in.fs.now() < in.pass_due && stamp == in.probed_as;
+  if (!(stamp == memory.directory) && !pass_can_wait) return false;
   const auto file = in.fs.stat(in.dir.get(), in.settings.sequences_name.c_str(), Follow::kNo);
   if (!file) {
     if (file.error().kind() != ErrorKind::kNotFound) return pass_on(file);
@@ -51,14 +41,18 @@ Result<bool> Folder::unchanged(const FolderMemory& memory) {
          file->mtime == memory.sequences_mtime && file->ctime == memory.sequences_ctime;
 }
 
+// A whole listing began after the last change before it, by more than the clock's tick: as long as
+// the stamps are those, it holds. (That they could be coarser is what recheck_at is for.)
 Status Folder::Impl::list_again(bool thorough) {
   const auto stat = fs.fstat(dir.get());
   if (!stat) return pass_on(stat);
   if (stat->nlink == 0) {
     return fail(ErrorKind::kNotFound, location.folder + " was removed");
   }
-  const bool same = listing && listing->whole && !suspicious && listing->settled() &&
-                    listing->directory == DirectoryStamp::of(*stat);
+  if (probed && listing && !thorough) return {};
+  probed = false;
+  const bool same =
+      listing && listing->whole && listing->directory == DirectoryStamp::of(*stat);
   if (same && !thorough) return {};
   MH_TRY_SET(listing, scan_folder(fs, dir.get()));
   // What was read of a file holds as long as it is that file in that state.
@@ -116,33 +110,61 @@ Result<Plan> Folder::Impl::plan(bool thorough) {
   return result;
 }
 
-// What open_message() has compared need not be compared again.
+// What open_message() has compared need not be compared again. `changed` comes in UID order.
 void Folder::Impl::take_over_verified(std::vector<Record>* changed) {
+  const auto by_uid = [](const Record& record, uint32_t uid) { return record.uid < uid; };
+  std::vector<Record> more;
   for (const auto& [uid, identity] : verified) {
-    const auto planned = std::find_if(changed->begin(), changed->end(),
-                                      [&](const Record& record) { return record.uid == uid; });
-    const Record* known = planned != changed->end() ? &*planned : find(uid);
+    const auto planned = std::lower_bound(changed->begin(), changed->end(), uid, by_uid);
+    const bool is_planned = planned != changed->end() && planned->uid == uid;
+    const Record* known = is_planned ? &*planned : find(uid);
     if (known == nullptr || !(known->file == identity) || known->has(Record::kVerified)) continue;
-    Record sure = *known;
+    Record& sure = is_planned ? *planned : more.emplace_back(*known);
     sure.set(Record::kVerified, true);
-    if (planned != changed->end()) {
-      *planned = sure;
-    } else {
-      changed->push_back(sure);
-    }
   }
+  changed->insert(changed->end(), more.begin(), more.end());
   verified.clear();
 }
 
-Status Folder::look() {
+Status Folder::look(bool arrivals_first) {
   Impl& in = *impl_;
   MH_TRY(in.load_state());
-  in.listing.reset();
+  // Flags alone are no reason to list a big folder again: it is still what it was.
+  const bool lasts = in.listing && in.listing->settled() && !in.suspicious &&
+                     in.state().alive.count() >= in.settings.big_folder;
+  if (!lasts) in.listing.reset();
   in.probes.clear();
   if (in.journal) MH_TRY(in.journal->refresh());
+  in.probed = false;
+  if (arrivals_first) {
+    MH_TRY_SET(in.probed, in.look_for_arrivals());
+    if (in.probed) return {};
+  }
   MH_TRY(in.list_again(false));
   MH_TRY(in.plan(false));
   return {};
+}
+
+// Whether there are plain arrivals under the next numbers of a big folder: they are then all that
+// the listing has.
+Result<bool> Folder::Impl::look_for_arrivals() {
+  if (suspicious || !state().pending_saves.empty()) return false;
+  if (state().alive.count() < settings.big_folder) return false;
+  if (pass_due != 0 && fs.now() >= pass_due) return false;
+  MH_TRY(load_records());
+  uint32_t highest = 0;
+  for (const Record& record : records) highest = std::max(highest, record.number);
+  MH_TRY_SET(Listing next, probe_after(fs, dir.get(), highest));
+  if (next.entries.empty()) return false;
+  listing = std::move(next);
+  MH_TRY_SET(const Plan arrivals, plan(false));
+  if (arrivals.added.empty() || arrivals.relist) {
+    listing.reset();
+    return false;
+  }
+  probed_as = listing->directory;
+  if (pass_due == 0) pass_due = fs.now() + settings.pass_delay;
+  return true;
 }
 
 std::vector<Tombstone> Folder::Impl::tombstones_of(const std::vector<uint32_t>& dropped,
@@ -182,15 +204,21 @@ void Folder::Impl::free_numbers(const Plan& plan) {
 // Gives UIDs to what is new.
 void Folder::Impl::give_uids(Plan& plan, std::vector<Record>* changed, FilesOutcome* outcome) {
   uint32_t next = state().uidnext;
+  std::vector<Guid> guids(plan.added.size());  // one call of the kernel for all
+  randombytes_buf(guids.data(), guids.size() * sizeof(Guid));
+  auto guid = guids.begin();
+  Returning returning(fs, location.root, state());
   for (Addition& addition : plan.added) {
     Record& record = addition.record;
     record.uid = next++;
-    if (!addition.keeps_guid) randombytes_buf(record.guid.data(), record.guid.size());
+    if (!addition.keeps_guid) record.guid = *guid;
+    ++guid;
     Added added;
     added.uid = record.uid;
     added.edited_from = addition.edited_from;
-    const Tombstone* tombstone =
-        addition.edited_from ? nullptr : tombstone_of(state(), addition);
+    const auto [tombstone, departed] =
+        addition.edited_from ? Returning::Found() : returning.find(addition);
+    added.departed = departed;
     if (tombstone != nullptr) {
       added.tombstone_flags = tombstone->flags;
       record.internal_date = tombstone->internal_date;
@@ -219,8 +247,7 @@ void Folder::Impl::note_arrivals(const std::vector<Added>& added) {
 void Folder::Impl::mind_lost_tags(const Plan& plan, std::vector<Record>* changed) {
   if (plan.untagged.empty()) return;
   for (Record& record : *changed) {
-    const bool lost = std::find(plan.untagged.begin(), plan.untagged.end(), record.uid) !=
-                      plan.untagged.end();
+    const bool lost = std::binary_search(plan.untagged.begin(), plan.untagged.end(), record.uid);
     if (lost) record.set(Record::kNoTag, true);
   }
   lost_tags += plan.untagged.size();
@@ -256,11 +283,13 @@ Result<FilesOutcome> Folder::sync_files(bool thorough, const FlagsOf& flags_of) 
   FilesOutcome outcome;
   MH_TRY(in.sweep_outgoing());
   if (!std::exchange(in.looked_for_leftovers, true)) in.leftovers = in.find_leftovers();
+  if (!in.state().pending_saves.empty()) in.probed = false;  // where their files are must be known
   MH_TRY(in.list_again(thorough));
   MH_TRY_SET(const bool undone, in.settle_saves(&outcome));
   if (undone) MH_TRY(in.list_again(true));
   MH_TRY_SET(Plan plan, in.plan(thorough));
   if (plan.relist) {
+    in.probed = false;
     in.listing.reset();
     MH_TRY(in.list_again(true));
     MH_TRY_SET(plan, in.plan(thorough));
@@ -289,9 +318,11 @@ Result<FilesOutcome> Folder::sync_files(bool thorough, const FlagsOf& flags_of) 
   outcome.first_sight = in.at_first_sight();
   outcome.waiting = plan.waiting.size();
   in.waiting = plan.waiting.size();
+  in.fold_now = thorough;
+  if (in.probed) return outcome;
   in.suspicious = false;
   in.edits.clear();
-  in.fold_now = thorough;
+  in.pass_due = 0;
   return outcome;
 }
 

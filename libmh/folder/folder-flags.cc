@@ -175,7 +175,14 @@ Result<FlagMergeOutput> Folder::Impl::merge(const std::string& text, const Folde
   merge.policy = settings.new_mail;
   merge.all_drafts = settings.drafts;
   merge.files_untold = files_untold();
-  return merge_flags(merge);
+  FlagMergeOutput merged = merge_flags(merge);
+  if (merged.passed_over != 0 && !std::exchange(warned_keywords, true)) {
+    warn(settings.sequences_name + " has " + std::to_string(merged.passed_over) +
+         " sequences more than the " + std::to_string(kMostKeywords) +
+         " that can be keywords: IMAP does not show them, and they stay as they are. Remove what "
+         "is not needed, or name it in mh_hidden_sequences");
+  }
+  return merged;
 }
 
 Status Folder::Impl::write_sequences(SequencesFile::Hold& hold, const std::string& old_text,
@@ -317,6 +324,12 @@ Result<FlagsOutcome> Folder::sync_flags(const FolderMemory& memory, FlagsInput i
   Impl& in = *impl_;
   in.now = memory;
   in.remember_directory(false);
+  if (in.probed) {
+    in.recheck(in.pass_due);
+    FlagsOutcome waits;
+    waits.busy = true;
+    return waits;
+  }
   Impl::Removed removed;
   auto outcome = in.sync_flags(memory, std::move(input), &removed);
   // The files are gone, whatever became of the flags.

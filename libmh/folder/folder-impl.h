@@ -40,6 +40,7 @@ struct Folder::Impl {
   std::optional<FolderLock> held;
   bool warned_deferred = false;
   bool warned_sequences = false;
+  bool warned_keywords = false;
 
   // All alive records in UID order, as of the journal's (generation, offset).
   bool loaded = false;
@@ -48,6 +49,9 @@ struct Folder::Impl {
   uint64_t records_offset = 0;
 
   std::optional<Listing> listing;             // the last one
+  bool probed = false;                        // it has the next numbers only
+  DirectoryStamp probed_as;                   // what the directory was when it was probed last
+  Nanoseconds pass_due = 0;                   // the pass over it that is owed; 0: none
   std::map<uint32_t, Probe> probes;           // read so far, by number; for that listing
   bool fold_now = false;                      // whether or not it is worth it
   bool suspicious = false;                    // open_message() found something amiss
@@ -101,6 +105,7 @@ struct Folder::Impl {
 
   // folder-files.cc
   Status list_again(bool thorough);
+  Result<bool> look_for_arrivals();
   Result<Plan> plan(bool thorough);
   void take_over_verified(std::vector<Record>* changed);
   std::vector<Tombstone> tombstones_of(const std::vector<uint32_t>& dropped,

@@ -110,6 +110,7 @@ bool Folder::read_only() const { return !impl_->writable(); }
 const FolderSettings& Folder::settings() const { return impl_->settings; }
 FolderMemory Folder::memory() const { return impl_->now; }
 bool Folder::locked() const { return impl_->held.has_value(); }
+bool Folder::big() const { return impl_->state().alive.count() >= impl_->settings.big_folder; }
 uint32_t Folder::uidnext() const { return impl_->state().uidnext; }
 
 Status Folder::lock() {

@@ -19,6 +19,11 @@
 // the folder moved since it was listed, sync_flags() says so; the caller commits what it has without
 // consuming its pending flag changes, and syncs again.
 //
+// In a big folder look() asks for the next numbers only, when it finds arrivals there: they are
+// announced at once, and flags are not merged (sync_flags() says busy), for nothing else of the
+// listing is known. The pass over the directory comes pass_delay later, when it has settled; until
+// then no removal, no other change and no "same" is believed.
+//
 // Nothing is announced that the journal does not hold durably. A process that cannot write the
 // journal serves what it holds (read_only()); a folder without any writable state is served from
 // memory under a UIDVALIDITY of its own.
@@ -35,6 +40,7 @@
 #include "libmh/folder/flag-merge.h"
 #include "libmh/folder/new-message.h"
 #include "libmh/folder/reconcile.h"
+#include "libmh/folder/returning.h"
 #include "libmh/folder/root.h"
 #include "libmh/folder/scan.h"
 #include "libmh/format/profile.h"
@@ -55,6 +61,8 @@ struct FolderSettings {
   Nanoseconds sequences_wait = kSecond / 5;      // for nmh's lock, in a sync
   Nanoseconds unseen_grace = 10 * kSecond;
   NewMail new_mail = NewMail::kUnseen;
+  size_t big_folder = 10'000;                    // messages from which on arrivals come first
+  Nanoseconds pass_delay = kSettle + kSecond / 5;
   bool flush = true;                             // false: mail_fsync=never
   bool drafts = false;                           // the draft folder: every message is a draft
   mode_t message_mode = 0;                       // of new messages; 0: as the folder's, without x
@@ -110,7 +118,8 @@ struct Hints {
 struct Added {
   uint32_t uid = 0;
   std::optional<uint32_t> edited_from;
-  std::string tombstone_flags;  // flags it had when it left, "" for none
+  std::optional<std::string> tombstone_flags;  // flags it had when it left, if that is known
+  std::optional<Departed> departed;  // the index of the folder it left has them
 };
 
 struct FilesOutcome {
@@ -169,14 +178,17 @@ class Folder {
   uint32_t uidnext() const;       // what the next arrival will get
   uint64_t modseq_floor() const;
   bool read_only() const;         // the journal cannot be written
+  bool big() const;               // a pass over the directory is to be avoided
 
   // The state's directory bears the GUID that the mailbox had first; replication may change it.
   Result<Guid> mailbox_guid();
 
-  // Two stats. False also when recheck_at has come, or open_message() found something amiss.
+  // Two stats. False also when recheck_at has come, or open_message() found something amiss. True
+  // while the folder still is as it was when arrivals were announced, until the pass is due.
   Result<bool> unchanged(const FolderMemory& memory);
   // Lists the folder and reads what reconcile() will ask for, so that the lock is held briefly.
-  Status look();
+  // Without `arrivals_first` all of it, however big it is.
+  Status look(bool arrivals_first = true);
 
   // Takes the folder lock and reads the journal to its end. kBusy names the holder.
   Status lock();

@@ -117,6 +117,9 @@ struct Addition {
   bool keeps_guid = false;  // record.guid comes from a tag; else the caller makes one
   // GUID of its tag, also of a copy's: a tombstone of that GUID may tell flags.
   std::optional<Guid> origin;
+  // What a verified tag names, 0 without one: the folder and the UID that it was tagged under.
+  uint32_t origin_uidvalidity = 0;
+  uint32_t origin_uid = 0;
   bool replied = false;  // hidden annotations found: set the flag
   bool forwarded = false;
 };
@@ -135,7 +138,7 @@ struct Plan {
   std::vector<uint32_t> dropped;     // ascending
   std::vector<Annotation> annotated;
   // UIDs whose tag another writer took away or replaced, visible bytes unchanged. When it happens
-  // again and again the caller stops tagging in this folder.
+  // again and again the caller stops tagging in this folder. Ascending.
   std::vector<uint32_t> untagged;
   std::vector<uint32_t> waiting;  // numbers of files that are still being written
   bool relist = false;            // the listing was outdated: list again for the rest

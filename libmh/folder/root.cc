@@ -186,9 +186,7 @@ Result<bool> Root::known(Location* location) {
   const DirectoryIdentity* recorded = location->root->directory_of(found);
   if (recorded->path == location->directory.path || !location->root->writable()) return true;
   // Moved - or reached by another way: then the recorded path still leads to it.
-  const std::string old_path = recorded->path.starts_with('/')
-                                   ? recorded->path
-                                   : base_of(*location->root) + "/" + recorded->path;
+  const std::string old_path = location->root->folder_path(*recorded);
   const auto old_stat = fs_->stat(AT_FDCWD, old_path.c_str(), Follow::kYes);
   if (!old_stat || old_stat->inode != location->directory.inode) {
     MH_TRY_SET(const FolderLock held, location->root->lock(kListLockTimeout));
@@ -314,17 +312,23 @@ Result<bool> Root::holds_messages_of(const Location& location, const Guid& guid)
 }
 
 // The highest UIDVALIDITY that the folder has plausibly had: tags of a state that is lost tell it.
+// Some messages are enough, so the folder is not listed to its end.
 uint32_t Root::earlier_uidvalidity(const Location& location) {
   const auto dir = open_directory(*fs_, location.folder);
-  const auto listing = dir ? scan_folder(*fs_, dir->get()) : Result<Listing>(Listing{});
-  if (!listing) return 0;
+  if (!dir) return 0;
+  std::vector<std::string> names;
+  (void)fs_->list(dir->get(), [&](const DirEntry& entry) {
+    if (message_number(entry.name)) names.push_back(entry.name);
+    return names.size() < kTagsToCompare;
+  });
   const Nanoseconds latest = fs_->now() / kSecond + kPlausibleAhead;
   uint32_t highest = 0;
-  const size_t most = std::min(listing->entries.size(), kTagsToCompare);
-  for (size_t i = 0; i < most; ++i) {
+  for (const std::string& name : names) {
+    const auto stat = fs_->stat(dir->get(), name.c_str(), Follow::kNo);
+    if (!stat || stat->type != FileType::kRegular) continue;
     ProbeRequest request;
-    request.number = listing->entries[i].number;
-    request.file = listing->entries[i].file;
+    request.number = *message_number(name);
+    request.file = FileIdentity::of(*stat);
     const Probe probe = read_probe(*fs_, dir->get(), request, location.root->key());
     const uint32_t told = probe.tag_kind == Probe::TagKind::kNone ? 0 : probe.tag.uidvalidity;
     if (told <= latest) highest = std::max(highest, told);

@@ -243,6 +243,28 @@ const DirectoryIdentity* StateRoot::directory_of(const Guid& guid) const {
   return found == states_.end() ? nullptr : &found->second;
 }
 
+std::string StateRoot::folder_path(const DirectoryIdentity& directory) const {
+  if (directory.path.starts_with('/')) return directory.path;
+  const std::string base = path_.substr(0, path_.rfind('/'));
+  return directory.path.empty() ? base : base + "/" + directory.path;
+}
+
+std::optional<Guid> StateRoot::with_uidvalidity(uint32_t uidvalidity) {
+  const auto known = by_uidvalidity_.find(uidvalidity);
+  if (known != by_uidvalidity_.end()) return known->second;
+  if (!reload()) return std::nullopt;
+  for (const auto& [guid, directory] : states_) {
+    if (!asked_.insert(guid).second) continue;
+    const auto dir = fs_->open(dir_.get(), guid_text(guid).c_str(), O_RDONLY | O_DIRECTORY);
+    if (!dir) continue;
+    if (const auto header = Journal::header_of(*fs_, dir->get())) {
+      by_uidvalidity_[header->uidvalidity] = guid;
+    }
+  }
+  const auto found = by_uidvalidity_.find(uidvalidity);
+  return found == by_uidvalidity_.end() ? std::nullopt : std::optional(found->second);
+}
+
 Result<bool> StateRoot::read_unlisted() {
   MH_TRY(reload());
   std::vector<Guid> unlisted;

@@ -21,6 +21,8 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -59,6 +61,12 @@ class StateRoot {
   // Whether there is any directory that is no folder, and whether this one is.
   bool has_non_folders() const { return !non_folders_.empty(); }
   bool is_folder(const DirectoryIdentity& directory) const;
+  // Absolute path under which a folder was last seen.
+  std::string folder_path(const DirectoryIdentity& directory) const;
+  // The state that has given UIDs under this UIDVALIDITY. Reads the first line of each journal that
+  // was not asked about before; the caller checks what it opens, for a lost journal may have been
+  // replaced since.
+  std::optional<Guid> with_uidvalidity(uint32_t uidvalidity);
 
   // --- under the list lock ---
   Result<FolderLock> lock(Nanoseconds timeout);
@@ -97,6 +105,8 @@ class StateRoot {
   std::map<Guid, DirectoryIdentity> states_;
   std::map<std::pair<uint64_t, Nanoseconds>, DirectoryIdentity> non_folders_;
   std::map<std::pair<uint64_t, Nanoseconds>, std::vector<Guid>> by_identity_;
+  std::map<uint32_t, Guid> by_uidvalidity_;  // as far as asked about
+  std::set<Guid> asked_;
 };
 
 }  // namespace mh

@@ -65,13 +65,24 @@ class Scanner {
     }
     const std::string_view line = line_at(0);
     if (line.empty()) return false;
+    from_seen_ = true;
     at_ = scan_.from_line = scan_.untagged_offset = line.size();
+    return true;
+  }
+
+  // anno prepends: what it added stands above the "From " line then. There is one such line.
+  bool take_from_line_below(std::string_view line) {
+    if (from_seen_ || !line.starts_with(kFromStart)) return false;
+    from_seen_ = true;
+    at_ += line.size();
+    if (only_annotations_) scan_.untagged_offset = at_;
     return true;
   }
 
   // False when the header ends here, for whatever reason.
   bool take_field() {
     const std::string_view line = line_at(at_);
+    if (take_from_line_below(line)) return true;
     const auto name = field_name(line);
     if (!name || line.find('\0') != std::string_view::npos) return false;
     note_candidate(line);
@@ -113,6 +124,7 @@ class Scanner {
   std::string_view text_;
   bool whole_;
   size_t at_ = 0;
+  bool from_seen_ = false;
   bool only_annotations_ = true;  // so far
   bool replied_ = false;
   bool forwarded_ = false;

@@ -85,6 +85,13 @@ Result<Journal> Journal::open(Fs& fs, int state_dir) {
   }
 }
 
+Result<JournalHeader> Journal::header_of(Fs& fs, int state_dir) {
+  Journal journal(fs, state_dir);
+  MH_TRY(journal.open_file());
+  MH_TRY_SET(const HeaderLine line, journal.read_header());
+  return line.header;
+}
+
 Result<Journal> Journal::load(Fs& fs, int state_dir) {
   Journal journal(fs, state_dir);
   // Before the journal, which only grows: so the seal can be behind what is read, never ahead.

@@ -130,6 +130,9 @@ class Journal {
   // (writable() tells).
   static Result<Journal> open(Fs& fs, int state_dir);
 
+  // The first line alone. Errors as of open().
+  static Result<JournalHeader> header_of(Fs& fs, int state_dir);
+
   const JournalState& state() const { return state_; }
   bool writable() const { return writable_; }
   uint64_t offset() const { return offset_; }  // end of the last good line

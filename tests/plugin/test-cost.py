@@ -141,8 +141,21 @@ class Unchanged(Traced):
 class First(Traced):
     def test_a_first_select_reads_one_block_of_each_message_and_writes_to_none(self):
         count = LARGE if runner.LONG else 300
+        self.fill("old", 1)
+        self.session('SELECT "old"')
         self.fill("new", count)
         (calls,) = self.session('SELECT "new"')
+        opens = self.check_reads(calls, count)
+        self.assertEqual([n for n, times in opens.items() if times > 1][:5], [])
+
+    def test_in_a_new_tree_some_are_opened_once_more_for_older_tags(self):
+        self.fill("new", 300)
+        (calls,) = self.session('SELECT "new"')
+        opens = self.check_reads(calls, 300)
+        self.assertLessEqual(sum(times - 1 for times in opens.values()), 32)
+
+    def check_reads(self, calls, count):
+        """One block of each message at a time, no write; how often each was opened."""
         message = re.escape(self.nmh.folder("new")) + r"/(\d+)[>\"]|^openat\(.*\"(\d+)\""
         opens, reads, size = {}, {}, {}
         for call in calls:
@@ -159,9 +172,9 @@ class First(Traced):
                 reads[number] = reads.get(number, 0) + 1
                 size[number] = size.get(number, 0) + int(BYTES.search(call.line).group(1))
         self.assertLessEqual(len(reads), count)
-        self.assertEqual([n for n, times in opens.items() if times > 1][:5], [])
-        self.assertEqual([n for n, times in reads.items() if times > 1][:5], [])
-        self.assertLessEqual(max(size.values(), default=0), 8192)
+        self.assertEqual([n for n, times in reads.items() if times != opens[n]][:5], [])
+        self.assertEqual([n for n, much in size.items() if much > 8192 * opens[n]][:5], [])
+        return opens
 
 
 class Changes(Traced):
@@ -189,6 +202,31 @@ class Changes(Traced):
         opened = {match.group(1) for call in after if call.name.startswith("open")
                   for match in [re.search(r'"(?:[^"]*/)?(\d+)"', call.line)] if match}
         self.assertLessEqual(len(opened - {str(LARGE + 1)}), 3, sorted(opened)[:10])
+
+    def test_an_arrival_in_a_big_folder_is_told_before_the_folder_is_listed(self):
+        count = 10_100
+        self.fill("big", count)
+        self.session('SELECT "big"')
+        time.sleep(SETTLE)
+
+        def arrive():
+            self.nmh.put("big", count + 1, mail_maker.plain(1))
+
+        def settle():
+            time.sleep(SETTLE)
+        *_, first, then, store = self.session(
+            'SELECT "big"', "NOOP", settle, "NOOP", "NOOP", settle, "NOOP", arrive, "NOOP", settle,
+            "NOOP", "STORE 7 +FLAGS.SILENT (\\Flagged)")
+        self.assertEqual(self.listings(first, "big"), 0)
+        self.assertTrue(any(f"* {count + 1} EXISTS" in call.line for call in first))
+        looked = [call for call in first if call.on(re.escape(self.nmh.folder("big")) + r">, \"\d")]
+        self.assertLess(len(looked), 12)
+        self.assertEqual(self.listings(then, "big"), 1, "one pass over the directory")
+        self.assertEqual(self.listings(store, "big"), 0, "a flag is no reason to list the folder")
+
+    def listings(self, calls, folder):
+        return len([call for call in calls if call.name == "openat"
+                    and call.on(re.escape(self.nmh.folder(folder)) + r'>, "\."')])
 
     def test_our_own_flag_change_does_not_list_the_folder_again(self):
         self.fill("own", SMALL)

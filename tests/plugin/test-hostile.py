@@ -360,6 +360,25 @@ class Sequences(HostileCase):
                 client.store("1:3", "FLAGS", "\\Seen")
                 client.logout()
 
+    def test_of_ten_thousand_sequences_a_thousand_are_keywords_and_none_is_lost(self):
+        self.expect_log("9000 sequences more than the 1000.*mh_hidden_sequences")
+        with open(self.path(".mh_sequences"), "wb") as out:
+            out.write(b"".join(b"s%05d: 1-2\n" % n for n in range(10_000)))
+        client = self.imap()
+        keywords = {flag for flag in client.select().flags if flag.startswith("s")}
+        self.assertEqual(len(keywords), 1000)
+        client.ok("STORE 3 +FLAGS (s09999 s00000)")
+        client.ok("STORE 1 -FLAGS (s09999)")
+        client.ok("NOOP")
+        self.assertEqual({uid for uid, flags in client.flags().items() if "s09999" in flags},
+                         {2, 3})
+        client.logout()
+        sequences = self.nmh.sequences()
+        self.assertEqual(len([name for name in sequences if name.startswith("s")]), 10_000)
+        self.assertEqual(sequences["s09999"], {2, 3})
+        self.assertEqual(sequences["s00000"], {1, 2, 3})
+        self.assertEqual(sequences["s05000"], {1, 2})
+
     def test_it_is_a_directory(self):
         os.mkdir(self.path(".mh_sequences"))
         self.check(flagged=False)

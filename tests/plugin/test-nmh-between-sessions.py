@@ -11,6 +11,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
 
@@ -18,6 +19,7 @@ import mail_maker  # noqa: E402
 import runner  # noqa: E402
 from case import MhTestCase, prepare  # noqa: E402
 from history import History  # noqa: E402
+from nmh import Nmh  # noqa: E402
 
 COUNT = 6
 SEQUENCES = {"unseen": "2 5", "flagged": "3", "work": "1 4", "replied": "6"}
@@ -106,6 +108,9 @@ class Between(MhTestCase):
             self.assertEqual(again.all_flags(), now.all_flags())
         self.before, self.added = now, added
         return now
+
+    def date_of(self, uid):
+        return self.history.shown[(self.before.uidvalidity, uid)][1]
 
     def told(self, early, gone, new, changed):
         """What the open session is told by NOOP, or `early` by the FETCH that noticed it: real
@@ -223,9 +228,6 @@ class Rules:
         if tagged:
             self.assertEqual(there.flags(there.uids[0]), FLAGS[3], "flags follow a refile")
             self.assertEqual(there.date(there.uids[0]), self.date_of(3))
-
-    def date_of(self, uid):
-        return self.history.shown[(self.before.uidvalidity, uid)][1]
 
     def test_refile_link_leaves_this_folder_as_it_is(self):
         self.nmh.run("refile", "-link", "-src", "+inbox", "2", "+other")
@@ -527,6 +529,152 @@ class Watched(Rules, Between):
     live = True
 
 
+class Refile(Between):
+    """Flags of a tagged message follow it, whichever of the two folders is looked at first."""
+
+    adopted = True
+    def shown(self, folder="other"):
+        now = History(self).look(self.imap(), folder)
+        return [now.flags(uid) for uid in now.uids]
+
+    def test_when_the_folder_it_left_has_been_looked_at(self):
+        self.nmh.run("refile", "-src", "+inbox", "2", "3", "4", "+other")
+        self.expect(gone=[2, 3, 4])
+        self.assertEqual(self.shown(), [FLAGS[2], FLAGS[3], FLAGS[4]])
+        self.assertEqual(self.nmh.sequences("other")["flagged"], {2})
+
+    def test_when_the_folder_it_left_has_not_been_looked_at(self):
+        self.nmh.run("refile", "-src", "+inbox", "2", "3", "4", "+other")
+        self.assertEqual(self.shown(), [FLAGS[2], FLAGS[3], FLAGS[4]])
+        self.assertEqual(self.nmh.sequences("other")["flagged"], {2})
+        self.expect(gone=[2, 3, 4])
+        self.assertEqual(self.shown(), [FLAGS[2], FLAGS[3], FLAGS[4]])
+
+    def test_from_folder_to_folder_the_last_flags_count(self):
+        self.nmh.run("refile", "-src", "+inbox", "3", "+other")
+        client = self.imap()
+        client.select("other")
+        client.ok("STORE 1 -FLAGS.SILENT (\\Flagged)")
+        client.ok("STORE 1 +FLAGS.SILENT (work)")
+        client.logout()
+        self.force_resync("other")
+        self.nmh.run("refile", "-src", "+other", "1", "+inbox")
+        self.expect(gone=[3], new=1, new_flags=[{"\\Seen", "work"}])
+
+    def test_a_copy_has_flags_of_its_own(self):
+        self.nmh.run("refile", "-link", "-src", "+inbox", "3", "+other")
+        self.sh("cp 4 ../other/7")
+        self.assertEqual(self.shown(), [{"\\Seen"}, {"\\Seen"}])
+        self.expect()
+
+    def test_of_a_folder_that_is_gone_nothing_is_known(self):
+        self.nmh.run("refile", "-src", "+inbox", "3", "+other")
+        shutil.rmtree(self.nmh.folder("inbox"))
+        shutil.rmtree(os.path.join(self.root, ".mhsync", self.state()))
+        self.assertEqual(self.shown(), [{"\\Seen"}])
+
+    def state(self):
+        """Name of the state directory of inbox."""
+        for name in os.listdir(os.path.join(self.root, ".mhsync")):
+            journal = os.path.join(self.root, ".mhsync", name, "journal")
+            if os.path.exists(journal):
+                with open(journal) as lines:
+                    if str(self.before.uidvalidity) in lines.readline().split():
+                        return name
+        raise AssertionError("inbox has no state")
+
+
+class RefileOfDrafts(MhTestCase):
+    def make_nmh(self):
+        return Nmh(self.home, profile={"Draft-Folder": "drafts"})
+
+    def test_the_flag_that_the_draft_folder_gives_stays_there(self):
+        for first in ("drafts", "inbox"):
+            with self.subTest(first):
+                self.nmh.put("drafts", 1, mail_maker.plain(1))
+                self.nmh.make_folder("inbox")
+                client = self.imap()
+                client.select("drafts")
+                client.ok("STORE 1 +FLAGS.SILENT (\\Flagged)")
+                client.logout()
+                self.force_resync("drafts")
+                self.nmh.run("refile", "-src", "+drafts", "1", "+inbox")
+                self.imap().select(first)
+                self.assertEqual(self.flags_of_the_last(), {"\\Flagged"})
+
+    def flags_of_the_last(self):
+        fetched = self.select().fetch("*", "FLAGS")
+        return set(list(fetched.values())[-1]["FLAGS"]) - {"\\Recent", "\\Seen"}
+
+
+class RefileWithoutFlags(Between):
+    """mh_refile_flags = no: what comes is new, whichever way it came."""
+
+    adopted = True
+    user_settings = {"mh_refile_flags": "no"}
+
+    def test_no_flag_follows(self):
+        for number in (3, 4):
+            self.nmh.run("refile", "-src", "+inbox", str(number), "+other")
+            if number == 4:
+                self.imap().select()
+            now = History(self).look(self.imap(), "other")
+            self.assertNotIn("\\Flagged", now.flags(now.uids[-1]))
+            self.assertNotIn("work", now.flags(now.uids[-1]))
+
+
+class Settled(Between):
+    """Edits that change no stamp of a folder which counts as unchanged.
+
+    Nothing short of a look at each message could tell at SELECT. What is promised: the first
+    opening finds it, shows neither the old bytes nor the new ones under the old UID, and the next
+    command of that session tells of it.
+    """
+
+    adopted = True
+    user_settings = {"mh_unseen_grace": "1"}
+    SETTLE = 3.5
+
+    def setUp(self):
+        super().setUp()
+        time.sleep(self.SETTLE)
+        self.look_again()
+        self.client = self.select()
+
+    def noticed(self, item, body):
+        """FETCH `item` of the edited message 3; what the session is told by it and by the next
+        command."""
+        first = self.client.command(f"UID FETCH 3 ({item})")
+        for line in first.all("FETCH"):
+            told = [value for name, value in line.data.items() if name.startswith(("BODY", "RFC"))]
+            self.assertEqual([value for value in told if value], [], "shown under the old UID")
+        answer = self.client.ok("NOOP")
+        lines = first.untagged + answer.untagged
+        self.assertEqual([line.number for line in lines if line.kind == "EXPUNGE"], [3])
+        self.assertEqual([line.number for line in lines if line.kind == "EXISTS"], [COUNT])
+        self.assertEqual(self.client.uids(), [1, 2, 4, 5, 6, COUNT + 1])
+        self.assertNothing(self.client.ok("NOOP"))
+        self.expect(gone=[3], new=1, new_flags=[FLAGS[3]], new_bodies=[body])
+        self.assertEqual(self.before.date(COUNT + 1), self.date_of(3))
+
+    def test_an_appended_line_is_noticed_by_the_first_fetch_of_the_body(self):
+        self.sh("echo an added line >> 3")
+        self.noticed("BODY.PEEK[]", self.longer(3))
+
+    def test_and_by_the_first_fetch_of_the_header(self):
+        self.sh("echo an added line >> 3")
+        self.noticed("BODY.PEEK[HEADER.FIELDS (X-Never-Cached)]", self.longer(3))
+
+    def test_other_bytes_of_the_same_length_and_mtime_are_noticed_likewise(self):
+        self.sh("touch -r 3 ../then; sed 's/^This is the body/That is the body/' 3 > ../new;"
+                " cat ../new > 3; touch -r ../then 3")
+        self.noticed("BODY.PEEK[]", BODIES[3].replace(b"This is the", b"That is the"))
+
+    @staticmethod
+    def longer(number):
+        return mail_maker.as_imap(mail_maker.plain(number) + b"an added line\n")
+
+
 class Adoption(MhTestCase):
     """What adoption does to the files themselves."""
 
@@ -557,6 +705,23 @@ class Adoption(MhTestCase):
         tag = self.nmh.tag("inbox", 1)
         self.assertEqual(tag.above, line)
         self.assertEqual(tag.message, mail_maker.plain(1))
+
+    def test_annotations_above_a_from_line_change_nothing_that_is_seen(self):
+        line = b"From alice@example.org Sun Sep  9 01:46:40 2001\n"
+        self.nmh.put("inbox", 1, line + mail_maker.plain(1))
+        history = History(self)
+        before = history.look(self.imap())
+        self.nmh.run("anno", "+inbox", "1", "-component", "Replied", "-text", "x")
+        self.assertTrue(self.nmh.read("inbox", 1).startswith(b"Replied: "))
+        for adopted in (False, True):
+            with self.subTest(adopted):
+                now = history.look(self.imap())
+                self.assertEqual(now.uids, before.uids)
+                self.assertIn("\\Answered", now.flags(1))
+                self.assertEqual(now.body(1), mail_maker.as_imap(mail_maker.plain(1)))
+                self.force_resync()
+                self.assertIn(line, self.nmh.tag("inbox", 1).above)
+                self.nmh.run("anno", "+inbox", "1", "-component", "X-Note", "-text", "x")
 
     def test_it_is_done_once(self):
         self.nmh.put("inbox", 1, mail_maker.plain(1))

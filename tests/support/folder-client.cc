@@ -144,7 +144,7 @@ FlagsInput FolderClient::flags_input(const FilesOutcome& files) {
     if (annotation.forwarded) pending_.push_back(change_of("$Forwarded", annotation.uid, true));
   }
   for (const Added& added : files.added) {
-    std::istringstream flags(added.tombstone_flags);
+    std::istringstream flags(added.tombstone_flags.value_or(""));
     for (std::string flag; flags >> flag;) pending_.push_back(change_of(flag, added.uid, true));
   }
   for (const FlagChange& change : pending_) apply(change);
@@ -187,9 +187,10 @@ Status FolderClient::try_sync(bool thorough, bool* again) {
   take_records(files);
   MH_TRY_SET(const FlagsOutcome flags, folder_->sync_flags(memory_, flags_input(files)));
   for (const FlagChange& change : flags.to_index) apply(change);
-  memory_ = folder_->memory();
+  const FolderMemory before = std::exchange(memory_, folder_->memory());
   if (flags.busy || flags.moved) {
     *again = flags.moved;
+    keep_last_merge(before);
     commit();
     return {};
   }
@@ -203,6 +204,16 @@ Status FolderClient::try_sync(bool thorough, bool* again) {
   }
   commit();
   return folder_->maintain();
+}
+
+// The next merge sees as changed what has changed since the last one.
+void FolderClient::keep_last_merge(const FolderMemory& before) {
+  memory_.generation = before.generation;
+  memory_.journal_offset = before.journal_offset;
+  for (auto& [uid, message] : messages_) {
+    const auto old = old_numbers_.find(uid);
+    message.hint.number = old == old_numbers_.end() ? 0 : old->second;
+  }
 }
 
 void FolderClient::store(uint32_t uid, const std::string& flag, bool on) {

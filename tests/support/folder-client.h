@@ -68,6 +68,7 @@ class FolderClient {
  private:
   Status try_sync(bool thorough, bool* again);
   void take_records(const FilesOutcome& files);
+  void keep_last_merge(const FolderMemory& before);
   FlagsInput flags_input(const FilesOutcome& files);
   void apply(const FlagChange& change);
   void commit();

@@ -452,5 +452,41 @@ TEST_F(FlagMergeTest, FlagsThatNobodyBoreAreStaleForAnArrival) {
   EXPECT_FALSE(told_.contains(flag(kFlagged)));
 }
 
+std::string many_sequences(size_t count) {
+  std::string text;
+  for (size_t i = 0; i < count; ++i) text += "s" + std::to_string(i) + ": 1\n";
+  return text;
+}
+
+TEST_F(FlagMergeTest, SequencesBeyondTheLimitAreNoKeywordsAndStay) {
+  const std::string text = many_sequences(kMostKeywords + 7) + "flagged: 2\n";
+  file_is(text);
+  input_.pending = {system_change(kFlagged, {13})};
+  EXPECT_EQ(merge().passed_over, 7u);
+  EXPECT_EQ(told_.size(), kMostKeywords + 1);
+  std::string expected = text;
+  expected.replace(expected.find("flagged: 2"), 10, "flagged: 2-3");
+  EXPECT_EQ(written_, expected);
+}
+
+TEST_F(FlagMergeTest, KeywordsInUseComeBeforeNewOnes) {
+  for (size_t i = 0; i < kMostKeywords; ++i) {
+    input_.base.keywords["used" + std::to_string(i)] = {11};
+  }
+  std::string text;
+  for (size_t i = 0; i < kMostKeywords; ++i) text += "used" + std::to_string(i) + ": 1\n";
+  file_is(text);
+  agreed();
+  file_is("a: 2\nb: 2 3\n" + text);
+  EXPECT_EQ(merge().passed_over, 2u);
+  EXPECT_TRUE(told_.empty());
+  EXPECT_EQ(written_, "(unchanged)");
+  input_.pending = {keyword_change("b", {11})};
+  EXPECT_EQ(merge().passed_over, 1u);
+  EXPECT_EQ(told_["b"], "+12-13 -");
+  EXPECT_NE(written_.find("b: 1-3\n"), std::string::npos);
+  EXPECT_NE(written_.find("a: 2\n"), std::string::npos);
+}
+
 }  // namespace
 }  // namespace mh

@@ -512,5 +512,81 @@ TEST_P(AdoptionTest, StopsWhereAnotherProgramTakesTheTagsAway) {
                              }));
 }
 
+// Four messages are a big folder here, and the pass over the directory is due at the next sync.
+class BigFolderTest : public FolderTest {
+ protected:
+  BigFolderTest() {
+    client_.settings.big_folder = 4;
+    client_.settings.pass_delay = 0;
+  }
+};
+
+INSTANTIATE_TEST_SUITE_P(Untagged, BigFolderTest, ::testing::Values(false));
+INSTANTIATE_TEST_SUITE_P(Tagged, BigFolderTest, ::testing::Values(true));
+
+TEST_P(BigFolderTest, ArrivalsComeFirstAndAllElseWithThePass) {
+  start();
+  put("6", mail("message 6"));
+  in_folder("rm 2 && mv 3 2 && printf 'unseen: 6\\nflagged: 2\\n' > .mh_sequences");
+  sync();
+  EXPECT_THAT(client_.events(), ElementsAre("EXISTS 5"));
+  EXPECT_EQ(mail("message 6"), bytes(5));
+  sync();
+  EXPECT_THAT(client_.events(), ElementsAre("EXPUNGE 2"));
+  EXPECT_FALSE(client_.seen(5));
+  EXPECT_TRUE(client_.flagged(3, "\\Flagged"));
+  EXPECT_EQ(mail("message 3"), bytes(3));
+  expect_sane();
+}
+
+TEST_P(BigFolderTest, AFlagWaitsForThePass) {
+  start();
+  put("5", mail("message 5"));
+  client_.store(1, "\\Flagged", true);
+  sync();
+  EXPECT_THAT(client_.events(), ElementsAre("EXISTS 5", "FLAGS 1 +\\Flagged"));
+  EXPECT_EQ("unseen: 2\nflagged: 3\n", sequences());
+  sync();
+  EXPECT_THAT(sequences(), ::testing::HasSubstr("flagged: 1 3\n"));
+  EXPECT_THAT(client_.events(), IsEmpty());
+  expect_sane();
+}
+
+TEST_P(BigFolderTest, AMessageThatMovedToTheNextNumberIsNoArrival) {
+  start();
+  in_folder("mv 2 5");
+  sync();
+  EXPECT_THAT(client_.events(), IsEmpty());
+  EXPECT_EQ(2u, client_.uid_of(5));
+  expect_sane();
+}
+
+TEST_P(BigFolderTest, ThePassIsNotDueBeforeItsTime) {
+  client_.settings.pass_delay = 3600 * kSecond;
+  start();
+  put("5", mail("message 5"));  // before the removal: it must not get that inode
+  in_folder("rm 1");
+  sync();
+  EXPECT_THAT(client_.events(), ElementsAre("EXISTS 5"));
+  sync();
+  EXPECT_THAT(client_.events(), IsEmpty());
+  // Another change that is no arrival is not put off.
+  in_folder("rm 3");
+  sync();
+  EXPECT_THAT(client_.events(), ElementsAre("EXPUNGE 1", "EXPUNGE 3"));
+  expect_sane();
+}
+
+TEST_P(BigFolderTest, WhatArrivedAndWentBeforeThePassIsExpunged) {
+  start();
+  put("5", mail("message 5"));
+  sync();
+  EXPECT_THAT(client_.events(), ElementsAre("EXISTS 5"));
+  in_folder("rm 5");
+  sync();
+  EXPECT_THAT(client_.events(), ElementsAre("EXPUNGE 5"));
+  expect_sane();
+}
+
 }  // namespace
 }  // namespace mh

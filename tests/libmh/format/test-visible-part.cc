@@ -71,6 +71,27 @@ TEST(VisiblePart, LeadingAnnotationsAreHiddenAndTold) {
   }
 }
 
+TEST(VisiblePart, TheFromLineIsHiddenBelowWhatAnnoPrepended) {
+  const std::string above = "Replied: x\nForwarded: y\n z\nFrom a@b\n";
+  TagChoice choice = choose(above + kContent);
+  expect_split(choice, Kind::kNone, above);
+  EXPECT_TRUE(choice.replied);
+  EXPECT_EQ(scan_prefix(above + kContent, true).from_line, 0u);
+  expect_split(choose(above + "Resent: x\n" + kContent), Kind::kNone, above + "Resent: x\n");
+  expect_split(choose(above + ours(1) + kContent), Kind::kVerified, above + ours(1));
+  const std::string noted = "X-Note: x\nFrom a@b\n";
+  expect_split(choose(noted + kContent), Kind::kNone, "");
+  choice = choose(noted + ours(1) + kContent);
+  expect_split(choice, Kind::kVerified, noted + ours(1));
+  EXPECT_TRUE(choice.must_match_content);
+  // There is one only, and none behind the end of the header.
+  expect_split(choose("From x\nReplied: y\nFrom z\n" + kContent), Kind::kNone,
+               "From x\nReplied: y\n");
+  expect_split(choose(above + "From z\n" + kContent), Kind::kNone, above);
+  expect_split(choose("Replied: y\n\nFrom z\n"), Kind::kNone, "Replied: y\n");
+  expect_split(choose("Replied: y\nFrom z"), Kind::kNone, "Replied: y\n");
+}
+
 TEST(VisiblePart, AnUnfinishedLineIsNotHidden) {
   expect_split(choose("Replied: x"), Kind::kNone, "");
   expect_split(choose("Replied: x\n y"), Kind::kNone, "");
