@@ -53,7 +53,11 @@ Status Folder::Impl::list_again(bool thorough) {
   probed = false;
   const bool same =
       listing && listing->whole && listing->directory == DirectoryStamp::of(*stat);
-  if (same && !thorough) return {};
+  if (same && !thorough) {
+    // What could not be read before may be by now.
+    std::erase_if(probes, [](const auto& probe) { return probe.second.state != Probe::State::kRead; });
+    return {};
+  }
   MH_TRY_SET(listing, scan_folder(fs, dir.get()));
   // What was read of a file holds as long as it is that file in that state.
   std::map<uint32_t, Probe> still;
