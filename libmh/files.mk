@@ -74,6 +74,7 @@ libmh_libmh_la_SOURCES += libmh/folder/folder-adopt.cc
 libmh_libmh_la_SOURCES += libmh/folder/folder-files.cc
 libmh_libmh_la_SOURCES += libmh/folder/folder-flags.cc
 libmh_libmh_la_SOURCES += libmh/folder/folder-guard.cc
+libmh_libmh_la_SOURCES += libmh/folder/folder-hold.cc
 libmh_libmh_la_SOURCES += libmh/folder/folder-impl.h
 libmh_libmh_la_SOURCES += libmh/folder/folder-message.cc
 libmh_libmh_la_SOURCES += libmh/folder/folder-remove.cc

@@ -159,6 +159,7 @@ FolderSettings UserState::folder_settings() {
   const Profile& current = profile();
   FolderSettings settings{.flags = *flags_, .warn = {}};
   settings.sequences_name = current.sequences_file();
+  settings.locking = current.datalocking();
   settings.lock_timeout = options_.lock_timeout;
   settings.unseen_grace = options_.unseen_grace;
   settings.new_mail = options_.new_mail;

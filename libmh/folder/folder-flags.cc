@@ -16,8 +16,6 @@
 namespace mh {
 namespace {
 
-// Two changes of a directory within one tick of the kernel's clock look like one.
-constexpr Nanoseconds kTick = kSecond / 50;
 // A lock-less writer replaced the file while we wrote: how often we merge again.
 constexpr int kMostMerges = 5;
 // No kernel tears a write within this many bytes.
@@ -25,23 +23,7 @@ constexpr size_t kSmallestWrite = 512;
 // The text before a pending write is known by its fingerprint, which stands in front of the new one.
 constexpr size_t kHashDigits = 16;
 
-bool same_names(const Listing& a, const Listing& b) {
-  return std::equal(a.entries.begin(), a.entries.end(), b.entries.begin(), b.entries.end(),
-                    [](const Entry& x, const Entry& y) {
-                      return x.number == y.number && x.file.same_file(y.file);
-                    });
-}
-
 }  // namespace
-
-// Whether every number of the listing is still what it was. Called under nmh's lock.
-Result<bool> Folder::Impl::listing_holds() {
-  MH_TRY_SET(const FileStat stat, fs.fstat(dir.get()));
-  if (!(DirectoryStamp::of(stat) == listing->directory)) return false;
-  if (listing->directory.mtime + kTick < listing->taken_at) return true;
-  MH_TRY_SET(const Listing again, scan_folder(fs, dir.get()));
-  return again.whole && same_names(*listing, again);
-}
 
 std::vector<NumberedMessage> Folder::Impl::numbered(const FolderMemory& memory,
                                                     const FlagsInput& input) const {
@@ -80,9 +62,8 @@ std::string Folder::Impl::repaired(const std::string& text) {
   return std::string(intended);
 }
 
-
-void Folder::Impl::remember(const FlagMergeOutput& merged, const SequencesText& file) {
-  now.sequences = merged.memory;
+void Folder::Impl::remember(const SequencesMemory& sequences_then, const SequencesText& file) {
+  now.sequences = sequences_then;
   now.sequences_inode = file.exists ? file.stat.inode : 0;
   now.sequences_size = file.stat.size;
   now.sequences_mtime = file.stat.mtime;
@@ -162,7 +143,7 @@ Result<FlagMergeOutput> Folder::Impl::merge_and_write(SequencesFile::Hold& hold,
     MH_TRY(write_sequences(hold, file.text, next, &file));
     if (journal && journal->writable()) journal->add_pending_sequences("");
   }
-  remember(merged, file);
+  remember(merged.memory, file);
   return merged;
 }
 
@@ -172,7 +153,7 @@ Result<FlagsOutcome> Folder::Impl::sync_read_only(const FolderMemory& memory, Fl
   input.pending.clear();
   input.expired.clear();
   MH_TRY_SET(const SequencesText file, sequences->read_unlocked(settings.sequences_wait));
-  MH_TRY_SET(const bool holds, listing_holds());
+  MH_TRY_SET(const bool holds, listing_holds(OwnLock::kNotInFolder));
   if (!holds) {
     outcome.moved = true;
     remember_directory(false);
@@ -180,7 +161,7 @@ Result<FlagsOutcome> Folder::Impl::sync_read_only(const FolderMemory& memory, Fl
   }
   MH_TRY_SET(FlagMergeOutput merged, merge(file.text, memory, input));
   remember_directory(true);
-  remember(merged, file);
+  remember(merged.memory, file);
   outcome.to_index = std::move(merged.to_index);
   outcome.undecided = std::move(merged.undecided);
   return outcome;
@@ -198,7 +179,9 @@ void Folder::Impl::mind_sequences_error(const Error& error) {
 Status Folder::Impl::sync_locked(SequencesFile::Hold& hold, const FolderMemory& memory,
                                  const FlagsInput& input, Removed* removed,
                                  FlagsOutcome* outcome) {
-  MH_TRY_SET(const bool holds, listing_holds());
+  const OwnLock lock =
+      settings.locking == DataLocking::kDot ? OwnLock::kInFolder : OwnLock::kNotInFolder;
+  MH_TRY_SET(const bool holds, listing_holds(lock));
   if (!holds) {
     outcome->moved = true;
     return {};
@@ -210,6 +193,8 @@ Status Folder::Impl::sync_locked(SequencesFile::Hold& hold, const FolderMemory& 
     if (!done) warn("messages could not be removed: " + done.error().message());
   }
   MH_TRY_SET(FlagMergeOutput merged, merge_and_write(hold, memory, input, removed->numbers));
+  hold.release();
+  if (lock == OwnLock::kInFolder) MH_TRY(list_after_unlock());
   remember_directory(true);
   outcome->busy = false;
   outcome->to_index = std::move(merged.to_index);
@@ -220,6 +205,10 @@ Status Folder::Impl::sync_locked(SequencesFile::Hold& hold, const FolderMemory& 
 Result<FlagsOutcome> Folder::Impl::sync_flags(const FolderMemory& memory, FlagsInput input,
                                               Removed* removed) {
   FlagsOutcome outcome;
+  if (nothing_to_merge(memory, input)) {
+    outcome.undecided = std::move(input.undecided);
+    return outcome;
+  }
   outcome.busy = true;
   for (int attempt = 0; attempt < kMostMerges; ++attempt) {
     auto hold = sequences->acquire(settings.sequences_wait);
@@ -258,11 +247,6 @@ Result<FlagsOutcome> Folder::sync_flags(const FolderMemory& memory, FlagsInput i
   for (const uint32_t uid : removed.uids) outcome->expunged.add(uid);
   if (!outcome->busy && !outcome->moved && in.journal) in.now.journal_offset = in.journal->offset();
   return outcome;
-}
-
-// Whether every number of the listing still is what it was, for callers that change files.
-Result<SequencesFile::Hold> Folder::Impl::sequences_lock() {
-  return sequences->acquire(settings.sequences_wait);
 }
 
 }  // namespace mh

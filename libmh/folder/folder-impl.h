@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 //
 // The inside of Folder, shared by its parts: folder.cc (opening, locking, the journal's facts),
-// folder-files.cc (listing and UIDs), folder-flags.cc (sequences), folder-message.cc (opening one
-// message) and folder-adopt.cc. Not for use outside of libmh/folder/.
+// folder-files.cc (listing and UIDs), folder-flags.cc (sequences), folder-hold.cc (nmh's lock),
+// folder-message.cc (opening one message) and folder-adopt.cc. Not for use outside of libmh/folder/.
 #pragma once
 
 #include <map>
@@ -20,6 +20,9 @@ namespace mh {
 inline constexpr int64_t kNumberRest = 600;
 // For how long a new message is kept from being written to: see folder-guard.cc.
 inline constexpr Nanoseconds kGuardTime = 60 * kSecond;
+
+// Whether our hold of nmh's lock is a file in the folder.
+enum class OwnLock : bool { kNotInFolder, kInFolder };
 
 struct Folder::Impl {
   Impl(Fs& the_fs, FolderSettings the_settings)
@@ -133,13 +136,17 @@ struct Folder::Impl {
   bool guards() const;
   void release_guards(std::vector<Record>* changed);
 
-  // folder-flags.cc
+  // folder-hold.cc
   Result<SequencesFile::Hold> sequences_lock();
-  Result<bool> listing_holds();
+  Result<bool> listing_holds(OwnLock lock);
+  Status list_after_unlock();
+  bool nothing_to_merge(const FolderMemory& memory, const FlagsInput& input);
+
+  // folder-flags.cc
   std::vector<NumberedMessage> numbered(const FolderMemory& memory, const FlagsInput& input) const;
   std::string repaired(const std::string& text);
   void recheck(Nanoseconds at);
-  void remember(const FlagMergeOutput& merged, const SequencesText& file);
+  void remember(const SequencesMemory& sequences_then, const SequencesText& file);
   void remember_directory(bool merged);
   Result<FlagMergeOutput> merge(const std::string& text, const FolderMemory& memory,
                                 const FlagsInput& input);

@@ -190,9 +190,7 @@ Status Folder::Impl::mark_messages(SequencesFile::Hold& hold, std::span<const Ne
   }
   if (as_known) {
     now = known;
-    FlagMergeOutput merged;
-    merged.memory = memory_of(settings.flags, next);
-    remember(merged, file);
+    remember(memory_of(settings.flags, next), file);
     *memory = now;
   }
   return {};

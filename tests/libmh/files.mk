@@ -62,6 +62,7 @@ tests_libmh_test_folder_SOURCES =
 tests_libmh_test_folder_CPPFLAGS = $(libmh_test_cppflags)
 tests_libmh_test_folder_LDADD = $(libmh_test_ldadd)
 tests_libmh_test_folder_SOURCES += tests/libmh/folder/test-flag-merge.cc
+tests_libmh_test_folder_SOURCES += tests/libmh/folder/test-folder-hold.cc
 tests_libmh_test_folder_SOURCES += tests/libmh/folder/test-folder.cc
 tests_libmh_test_folder_SOURCES += tests/libmh/folder/test-probe.cc
 tests_libmh_test_folder_SOURCES += tests/libmh/folder/test-reconcile-model.cc

@@ -9,6 +9,7 @@ import fcntl
 import os
 import re
 import stat
+import subprocess
 import sys
 import time
 
@@ -597,9 +598,12 @@ class PrivateSequences(FlagCase):
         self.assertEqual(self.with_flag("\\Flagged"), {2})
 
 
+METHODS = ("fcntl", "dot", "flock", "lockf")
+
+
 class Datalocking(FlagCase):
     def test_each_way_of_locking_serves_both_sides(self):
-        for method in ("fcntl", "dot", "flock", "lockf"):
+        for method in METHODS:
             with self.subTest(method):
                 Nmh(self.home, profile={"datalocking": method})
                 client = self.select()
@@ -612,6 +616,78 @@ class Datalocking(FlagCase):
                 self.assertEqual(left, [])
                 client.store("1:3", "-FLAGS", "\\Flagged")
                 client.logout()
+
+    def holding_the_lock(self, method):
+        """An nmh command that has locked the folder and waits for its user at a prompt."""
+        anno = subprocess.Popen(["anno", "+inbox", "5"],
+                                env=self.nmh.environment(), cwd=self.home, stdin=subprocess.PIPE,
+                                stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        path = self.nmh.file("inbox", ".mh_sequences")
+
+        def held():
+            if method == "dot":
+                return os.path.exists(path + ".lock")
+            with open(path, "r+b") as file:
+                try:
+                    if method == "flock":
+                        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    else:
+                        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    return True
+            return False
+        self.eventually(held)
+        return anno
+
+    def test_a_command_that_holds_the_lock_delays_a_flag_and_loses_none(self):
+        for method in METHODS:
+            with self.subTest(method):
+                Nmh(self.home, profile={"datalocking": method})
+                self.nmh.write_sequences("inbox", {"work": "4"})
+                client = self.select()
+                client.store(1, "+FLAGS", "\\Flagged")
+                anno = self.holding_the_lock(method)
+                client.store(3, "+FLAGS", "\\Flagged")
+                self.assertEqual(self.nmh.sequences()["flagged"], {1})
+                self.assertIn("\\Flagged", client.flags()[3])
+                anno.communicate(b"done\n", timeout=30)
+                client.ok("NOOP")
+                self.assertEqual(self.both()["flagged"], {1, 3})
+                self.assertEqual(self.both()["work"], {4})
+                client.store("1:3", "-FLAGS", "\\Flagged")
+                client.logout()
+
+    def test_marks_and_stores_at_the_same_time_are_all_kept(self):
+        for method in METHODS:
+            with self.subTest(method):
+                Nmh(self.home, profile={"datalocking": method})
+                client = self.select()
+                marks = [self.nmh.start("mark", "+inbox", str(n), "-sequence", f"m{method}{n}",
+                                        "-add") for n in (1, 2, 3)]
+                for n in (1, 2, 3, 4, 5):
+                    client.store(n, "+FLAGS.SILENT", f"i{method}{n}")
+                for mark in marks:
+                    out, _ = mark.communicate(timeout=60)
+                    self.assertEqual(mark.returncode, 0, out)
+                client.ok("NOOP")
+                found = self.both()
+                self.assertEqual({name: found.get(name) for name in
+                                  [f"i{method}{n}" for n in range(1, 6)]
+                                  + [f"m{method}{n}" for n in range(1, 4)]},
+                                 {f"{who}{method}{n}": {n} for who, most in (("i", 5), ("m", 3))
+                                  for n in range(1, most + 1)})
+                client.logout()
+
+    def test_a_dot_lock_of_ours_wakes_nobody_again(self):
+        Nmh(self.home, profile={"datalocking": "dot"})
+        client = self.select()
+        client.store(1, "+FLAGS", "\\Flagged")
+        client.ok("NOOP")
+        before = os.stat(self.nmh.folder("inbox")).st_ctime_ns
+        time.sleep(1.3)     # until what has just changed counts as settled
+        client.ok("NOOP")
+        client.ok("NOOP")
+        self.assertEqual(os.stat(self.nmh.folder("inbox")).st_ctime_ns, before)
 
 
 if __name__ == "__main__":
