@@ -211,7 +211,7 @@ Result<FlagsOutcome> Folder::Impl::sync_flags(const FolderMemory& memory, FlagsI
   }
   outcome.busy = true;
   for (int attempt = 0; attempt < kMostMerges; ++attempt) {
-    auto hold = sequences->acquire(settings.sequences_wait);
+    auto hold = sequences_lock();
     if (!hold) {
       const ErrorKind kind = hold.error().kind();
       if (kind == ErrorKind::kPermission || kind == ErrorKind::kReadOnly) {

@@ -34,7 +34,15 @@ bool same_names(const Listing& a, const Listing& b) {
 }  // namespace
 
 Result<SequencesFile::Hold> Folder::Impl::sequences_lock() {
-  return sequences->acquire(settings.sequences_wait);
+  auto hold = sequences->acquire(settings.sequences_wait);
+  if (hold && hold->passed_stale_lock() && !std::exchange(warned_stale_lock, true)) {
+    const std::string lock = settings.sequences_name + std::string(kSequencesLockSuffix);
+    warn(lock + (settings.locking == DataLocking::kDot
+                     ? " was left by a program that died more than five minutes ago: removed"
+                     : " was left by a program that died more than five minutes ago: ignored here, "
+                       "but other programs may wait for it until it is removed"));
+  }
+  return hold;
 }
 
 // Whether every number of the listing is still what it was.

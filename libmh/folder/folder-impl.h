@@ -41,6 +41,7 @@ struct Folder::Impl {
   std::optional<FolderLock> held;
   bool warned_deferred = false;
   bool warned_sequences = false;
+  bool warned_stale_lock = false;
 
   // All alive records in UID order, as of the journal's (generation, offset).
   bool loaded = false;

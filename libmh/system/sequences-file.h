@@ -98,6 +98,9 @@ class SequencesFile::Hold {
 
   // There was no file: see above.
   bool made() const { return made_; }
+  // There was a dot lock that somebody left long ago. It is gone if locking is kDot; else it is still
+  // there, as it is not ours to remove.
+  bool passed_stale_lock() const { return passed_stale_lock_; }
   // kBusy when the name no longer is the locked file: whoever replaced it knows no lock, what was
   // read before is void, and the hold is worth nothing any more.
   Status is_current() const;
@@ -131,6 +134,7 @@ class SequencesFile::Hold {
   FileStat locked_;
   bool made_ = false;
   bool dot_made_ = false;
+  bool passed_stale_lock_ = false;
   std::optional<SequencesText> last_read_;
 };
 

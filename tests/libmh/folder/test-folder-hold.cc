@@ -162,5 +162,16 @@ TEST_P(FolderDotLockTest, ALiveLockOfAnotherKeepsWhatIsPending) {
   EXPECT_THAT(client_.warnings(), IsEmpty());
 }
 
+TEST_P(FolderHoldTest, AStaleDotLockStopsNobodyAndIsSaidOnce) {
+  std::ofstream(at(".mh_sequences.lock")) << "0";
+  run("touch -d '2001-01-01' Mail/inbox/.mh_sequences.lock");
+  client_.store(1, "\\Flagged", true);
+  sync();
+  EXPECT_THAT(sequences(), HasSubstr("flagged: 1 3\n"));
+  client_.store(1, "\\Flagged", false);
+  sync();
+  EXPECT_THAT(client_.warnings(), ElementsAre(HasSubstr(".mh_sequences.lock was left")));
+}
+
 }  // namespace
 }  // namespace mh

@@ -306,8 +306,35 @@ TEST_F(SequencesFileTest, PythonsDotLockIsRespectedWhileFresh) {
   // Stale after five minutes: the clock goes on, the file stays.
   fs_.sleep_in_no_time();
   fs_.sleep(301 * kSecond);
-  EXPECT_TRUE(acquire());
+  const auto hold = acquire();
+  ASSERT_TRUE(hold);
+  EXPECT_TRUE(hold->passed_stale_lock());
   EXPECT_TRUE(dir_.exists(".mh_sequences.lock"));  // with fcntl it is not ours to remove
+}
+
+Status set_mtime_of(int dir, const char* name, Nanoseconds mtime) {
+  MH_TRY_SET(const Fd file, Fs::posix().open(dir, name, O_WRONLY));
+  return Fs::posix().set_times(file.get(), kLeaveTime, mtime);
+}
+
+// A dot lock is as old as its mtime says: nmh touches a live one, a restored one has a new ctime.
+TEST_F(SequencesFileTest, ADotLockIsStaleByItsMtime) {
+  dir_.write(kName, "unseen: 1\n");
+  dir_.write(".mh_sequences.lock", "");
+  for (const Nanoseconds age : {310 * kSecond, -400 * kSecond}) {  // too old, and from the future
+    ASSERT_TRUE(set_mtime_of(dir_.fd(), ".mh_sequences.lock", fs_.now() - age));
+    const auto hold = acquire();
+    ASSERT_TRUE(hold) << age;
+    EXPECT_TRUE(hold->passed_stale_lock());
+  }
+  for (const Nanoseconds age : {290 * kSecond, -200 * kSecond}) {  // a file server's clock differs
+    ASSERT_TRUE(set_mtime_of(dir_.fd(), ".mh_sequences.lock", fs_.now() - age));
+    EXPECT_FALSE(acquire()) << age;
+  }
+  ::unlinkat(dir_.fd(), ".mh_sequences.lock", 0);
+  const auto hold = acquire();
+  ASSERT_TRUE(hold);
+  EXPECT_FALSE(hold->passed_stale_lock());
 }
 
 TEST_F(SequencesFileTest, WithFcntlNoFileIsMadeBeside) {
