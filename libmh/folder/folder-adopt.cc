@@ -33,15 +33,16 @@ Result<AdoptPlace> Folder::Impl::adopt_place() {
   return place;
 }
 
+// Where numbers cannot be locked a file is not exchanged by its number.
 bool Folder::Impl::may_adopt() const {
-  return location.may_tag && journal && journal->writable() && location.root != nullptr &&
+  return !settings.sequences_name.empty() && location.may_tag && journal && journal->writable() && location.root != nullptr &&
          location.root->writable() && !tagging_failed && !state().options.contains("notag");
 }
 
 Result<std::vector<Record>> Folder::Impl::exchange_batch(const AdoptPlace& place,
                                                          std::vector<TaggedCopy>& copies) {
   std::vector<Record> tagged;
-  MH_TRY_SET(auto guard, sequences_lock());
+  MH_TRY_SET(auto guard, sequences_lock(settings.sequences_wait));
   if (!swept) {
     MH_TRY(sweep_workshop(fs, place, [this](uint32_t uid) { return find(uid); }));
     swept = true;

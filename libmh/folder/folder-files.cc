@@ -40,6 +40,12 @@ Result<bool> Folder::unchanged(const FolderMemory& memory) {
   MH_TRY_SET(const FileStat dir, in.fs.fstat(in.dir.get()));
   const DirectoryStamp stamp = DirectoryStamp::of(dir);
   if (!(stamp == memory.directory)) return false;
+  const bool all_private = in.settings.sequences_name.empty();
+  if ((all_private || memory.context != 0) &&
+      memory.context != context_stamp(in.fs, in.settings.context)) {
+    return false;
+  }
+  if (all_private) return memory.sequences_inode == 0;
   const auto file = in.fs.stat(in.dir.get(), in.settings.sequences_name.c_str(), Follow::kNo);
   if (!file) {
     if (file.error().kind() != ErrorKind::kNotFound) return pass_on(file);

@@ -64,6 +64,7 @@ std::string Folder::Impl::repaired(const std::string& text) {
 
 void Folder::Impl::remember(const SequencesMemory& sequences_then, const SequencesText& file) {
   now.sequences = sequences_then;
+  now.context = 0;
   now.sequences_inode = file.exists ? file.stat.inode : 0;
   now.sequences_size = file.stat.size;
   now.sequences_mtime = file.stat.mtime;
@@ -95,9 +96,8 @@ void Folder::Impl::remember_directory(bool merged) {
   if (guard_due != 0) recheck(guard_due);
 }
 
-Result<FlagMergeOutput> Folder::Impl::merge(const std::string& text, const FolderMemory& memory,
+Result<FlagMergeOutput> Folder::Impl::merge(const Sequences& file, const FolderMemory& memory,
                                             const FlagsInput& input) {
-  const Sequences file = Sequences::parse(text);
   FlagMergeInput merge;
   merge.map = &settings.flags;
   merge.file = &file;
@@ -135,7 +135,7 @@ Result<FlagMergeOutput> Folder::Impl::merge_and_write(SequencesFile::Hold& hold,
                                                       const NumberSet& removed) {
   MH_TRY_SET(SequencesText file, hold.read());
   const std::string text = repaired(file.text);
-  MH_TRY_SET(FlagMergeOutput merged, merge(text, memory, input));
+  MH_TRY_SET(FlagMergeOutput merged, merge(Sequences::parse(text), memory, input));
   if (merged.to_file || text != file.text || !removed.empty()) {
     Sequences next = merged.to_file ? *merged.to_file : Sequences::parse(text);
     next.remove_numbers(removed);
@@ -147,32 +147,13 @@ Result<FlagMergeOutput> Folder::Impl::merge_and_write(SequencesFile::Hold& hold,
   return merged;
 }
 
-// A folder whose sequences we may read and not write: what is pending stays pending.
-Result<FlagsOutcome> Folder::Impl::sync_read_only(const FolderMemory& memory, FlagsInput input) {
-  FlagsOutcome outcome;
-  input.pending.clear();
-  input.expired.clear();
-  MH_TRY_SET(const SequencesText file, sequences->read_unlocked(settings.sequences_wait));
-  MH_TRY_SET(const bool holds, listing_holds(OwnLock::kNotInFolder));
-  if (!holds) {
-    outcome.moved = true;
-    remember_directory(false);
-    return outcome;
-  }
-  MH_TRY_SET(FlagMergeOutput merged, merge(file.text, memory, input));
-  remember_directory(true);
-  remember(merged.memory, file);
-  outcome.to_index = std::move(merged.to_index);
-  outcome.undecided = std::move(merged.undecided);
-  return outcome;
-}
-
 // The messages are served whatever is wrong with the sequences; the admin is told once.
 void Folder::Impl::mind_sequences_error(const Error& error) {
   if (error.kind() == ErrorKind::kBusy || warned_sequences) return;
   warned_sequences = true;
-  warn(error.message() + ": flags are as they were last known until " + settings.sequences_name +
-       " can be read");
+  const std::string& name =
+      settings.sequences_name.empty() ? settings.context : settings.sequences_name;
+  warn(error.message() + ": flags are as they were last known until " + name + " can be read");
 }
 
 // One hold of nmh's lock: removals, then the merge. kBusy: merge again.
@@ -186,12 +167,7 @@ Status Folder::Impl::sync_locked(SequencesFile::Hold& hold, const FolderMemory& 
     outcome->moved = true;
     return {};
   }
-  NumberSet to_remove = input.expunge;
-  for (const uint32_t uid : removed->uids) to_remove.remove(uid);
-  if (!to_remove.empty()) {
-    const Status done = remove_messages(to_remove, input.flags_of, removed);
-    if (!done) warn("messages could not be removed: " + done.error().message());
-  }
+  remove_asked(input, removed);
   MH_TRY_SET(FlagMergeOutput merged, merge_and_write(hold, memory, input, removed->numbers));
   hold.release();
   if (lock == OwnLock::kInFolder) MH_TRY(list_after_unlock());
@@ -205,17 +181,24 @@ Status Folder::Impl::sync_locked(SequencesFile::Hold& hold, const FolderMemory& 
 Result<FlagsOutcome> Folder::Impl::sync_flags(const FolderMemory& memory, FlagsInput input,
                                               Removed* removed) {
   FlagsOutcome outcome;
+  if (settings.sequences_name.empty()) {
+    auto done = sync_without_file(memory, std::move(input), removed);
+    if (done) return done;
+    mind_sequences_error(done.error());
+    outcome.busy = true;
+    return outcome;
+  }
   if (nothing_to_merge(memory, input)) {
     outcome.undecided = std::move(input.undecided);
     return outcome;
   }
   outcome.busy = true;
   for (int attempt = 0; attempt < kMostMerges; ++attempt) {
-    auto hold = sequences_lock();
+    auto hold = sequences_lock(settings.sequences_wait);
     if (!hold) {
       const ErrorKind kind = hold.error().kind();
       if (kind == ErrorKind::kPermission || kind == ErrorKind::kReadOnly) {
-        auto read = sync_read_only(memory, std::move(input));
+        auto read = sync_private(memory, std::move(input), removed);
         if (read) return read;
         hold = pass_on(read);
       }

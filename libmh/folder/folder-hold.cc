@@ -33,8 +33,8 @@ bool same_names(const Listing& a, const Listing& b) {
 
 }  // namespace
 
-Result<SequencesFile::Hold> Folder::Impl::sequences_lock() {
-  auto hold = sequences->acquire(settings.sequences_wait);
+Result<SequencesFile::Hold> Folder::Impl::sequences_lock(Nanoseconds timeout) {
+  auto hold = sequences->acquire(timeout);
   if (hold && hold->passed_stale_lock() && !std::exchange(warned_stale_lock, true)) {
     const std::string lock = settings.sequences_name + std::string(kSequencesLockSuffix);
     warn(lock + (settings.locking == DataLocking::kDot

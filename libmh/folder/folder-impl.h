@@ -2,7 +2,8 @@
 //
 // The inside of Folder, shared by its parts: folder.cc (opening, locking, the journal's facts),
 // folder-files.cc (listing and UIDs), folder-flags.cc (sequences), folder-hold.cc (nmh's lock),
-// folder-message.cc (opening one message) and folder-adopt.cc. Not for use outside of libmh/folder/.
+// folder-private.cc (sequences in nmh's context), folder-message.cc (opening one message) and
+// folder-adopt.cc. Not for use outside of libmh/folder/.
 #pragma once
 
 #include <map>
@@ -60,6 +61,9 @@ struct Folder::Impl {
   std::map<uint32_t, FileIdentity> verified;  // compared by open_message(), not yet in a record
   FolderMemory now;                           // what memory() returns
   std::optional<SequencesFile> sequences;
+  Fd context_dir;
+  std::optional<SequencesFile> context;  // nmh's context, once it was needed
+  bool context_refused = false;          // it cannot be written
   Fd workshop;                  // tmp/ of the state
   bool swept = false;           // this process has looked after the adoptions in it
   bool swept_outgoing = false;  // and after interrupted removals
@@ -116,6 +120,7 @@ struct Folder::Impl {
   Status put_back(const std::string& name, uint32_t number);
   Result<bool> remove_file(uint32_t number, const Record& record, bool backup);
   Result<bool> is_file_of(int where, const std::string& name, const Record& record);
+  void remove_asked(const FlagsInput& input, Removed* removed);
   Status remove_messages(const NumberSet& uids, const FlagsOf& flags_of, Removed* removed);
   Status sweep_outgoing();
 
@@ -126,8 +131,11 @@ struct Folder::Impl {
   bool unlockable(const SequencesFile::Hold& hold) const;
   uint32_t first_number(uint32_t highest, bool unlockable) const;
   Status link_messages(std::span<NewMessage> messages, uint32_t first);
+  void put_flags(std::span<const NewMessage> messages, Sequences* next) const;
   Status mark_messages(SequencesFile::Hold& hold, std::span<const NewMessage> messages,
                        FolderMemory* memory);
+  Status give_numbers(std::span<NewMessage> messages, const FolderMemory& memory,
+                      bool is_unlockable, FolderMemory* after);
   Result<FolderMemory> bring_in(std::span<NewMessage> messages, const FolderMemory& memory);
   void undo_messages(std::span<const NewMessage> messages);
   Status note_saved(std::span<const NewMessage> messages);
@@ -138,7 +146,7 @@ struct Folder::Impl {
   void release_guards(std::vector<Record>* changed);
 
   // folder-hold.cc
-  Result<SequencesFile::Hold> sequences_lock();
+  Result<SequencesFile::Hold> sequences_lock(Nanoseconds timeout);
   Result<bool> listing_holds(OwnLock lock);
   Status list_after_unlock();
   bool nothing_to_merge(const FolderMemory& memory, const FlagsInput& input);
@@ -149,7 +157,7 @@ struct Folder::Impl {
   void recheck(Nanoseconds at);
   void remember(const SequencesMemory& sequences_then, const SequencesText& file);
   void remember_directory(bool merged);
-  Result<FlagMergeOutput> merge(const std::string& text, const FolderMemory& memory,
+  Result<FlagMergeOutput> merge(const Sequences& file, const FolderMemory& memory,
                                 const FlagsInput& input);
   Status write_sequences(SequencesFile::Hold& hold, const std::string& old_text,
                          const Sequences& next, SequencesText* file);
@@ -159,7 +167,27 @@ struct Folder::Impl {
                      const FlagsInput& input, Removed* removed, FlagsOutcome* outcome);
   Result<FlagsOutcome> sync_flags(const FolderMemory& memory, FlagsInput input, Removed* removed);
   void mind_sequences_error(const Error& error);
-  Result<FlagsOutcome> sync_read_only(const FolderMemory& memory, FlagsInput input);
+
+  // folder-private.cc
+  SequencesFile* context_file();
+  bool may_write_context();
+  Result<SequencesText> read_context();
+  Result<FlagMergeOutput> write_context(const Sequences& public_ones, const FolderMemory& memory,
+                                        const FlagsInput& input, const NumberSet& removed,
+                                        SequencesText* text);
+  Result<FlagMergeOutput> merge_private(const Sequences& public_ones, const FolderMemory& memory,
+                                        FlagsInput& input, const NumberSet& removed,
+                                        SequencesText* text);
+  Result<FlagMergeOutput> merge_over(const Sequences& public_ones, const std::string& text,
+                                     const FolderMemory& memory, const FlagsInput& input,
+                                     const NumberSet& removed);
+  void remember_context(const SequencesText& text);
+  Result<FlagsOutcome> sync_private(const FolderMemory& memory, FlagsInput input,
+                                    Removed* removed);
+  Result<FlagsOutcome> sync_without_file(const FolderMemory& memory, FlagsInput input,
+                                         Removed* removed);
+  Status mark_private(std::span<const NewMessage> messages, FolderMemory* memory);
+  Status mark_private_once(std::span<const NewMessage> messages, FolderMemory* memory);
 };
 
 }  // namespace mh

@@ -274,6 +274,29 @@ Result<FileStat> SequencesFile::Hold::write(std::string_view text) {
   return after;
 }
 
+Result<FileStat> SequencesFile::Hold::replace(std::string_view text) {
+  if (!last_read_ || text.size() >= last_read_->text.size()) return write(text);
+  std::string padded(text);
+  const size_t end = text.ends_with('\n') ? text.size() - 1 : text.size();
+  padded.insert(end, last_read_->text.size() - text.size(), ' ');
+  if (!text.empty()) MH_TRY(write(padded));
+  MH_TRY(cut_blanks(text));
+  MH_TRY_SET(const FileStat after, stat_current());
+  if (after.size != text.size()) return busy(name_, "written");
+  last_read_->text = text;
+  last_read_->stat = after;
+  return after;
+}
+
+// A last line without its newline is a line for nmh, and a file cut to nothing an empty one.
+Status SequencesFile::Hold::cut_blanks(std::string_view text) {
+  MH_TRY_SET(const FileStat now, stat_current());
+  if (!same_content(now, last_read_->stat)) return busy(name_, "written");
+  MH_TRY(fs_->truncate(file_.get(), text.size()));
+  if (!text.ends_with('\n')) return {};
+  return fs_->pwrite(file_.get(), "\n", 1, text.size() - 1);
+}
+
 // A write that failed half-way may have left a mix of old and new, on which every nmh command dies.
 // The old text fits into the place it had; what the file grew by, if it did, is the one thing ever
 // cut off here.

@@ -114,6 +114,9 @@ class SequencesFile::Hold {
   //   kNoSpace: the old content was put back
   //   kIo, or any other: the file may be torn
   Result<FileStat> write(std::string_view text);
+  // The same for text of any length. A shorter one is written with blanks before its last newline,
+  // which are cut off then; at no instant is there a file that kills nmh.
+  Result<FileStat> replace(std::string_view text);
   void release();
 
  private:
@@ -124,6 +127,7 @@ class SequencesFile::Hold {
   Status lock_as_profile_says();
   Status take_dot_lock();
   Result<FileStat> stat_current() const;
+  Status cut_blanks(std::string_view text);
   Status put_back();
 
   Fs* fs_ = nullptr;
