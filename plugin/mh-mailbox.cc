@@ -115,6 +115,19 @@ int open_folder(struct mailbox* box) {
   return 0;
 }
 
+bool is_writable(const std::string& path) { return access(path.c_str(), W_OK) == 0; }
+
+// An index that can be read and not written is good for a start; Dovecot would refuse to sync it.
+int leave_unwritable_index(struct mailbox* box) {
+  const char* dir;
+  if (mailbox_get_path_to(box, MAILBOX_LIST_PATH_TYPE_INDEX, &dir) <= 0) return 0;
+  const std::string log = std::string(dir) + "/" + box->index_prefix + ".log";
+  if (is_writable(log) || errno == ENOENT || mail_index_is_in_memory(box->index)) return 0;
+  if (mail_index_move_to_memory(box->index) == 0) return 0;
+  mailbox_set_index_error(box);
+  return -1;
+}
+
 int mh_mailbox_open(struct mailbox* box) noexcept {
   return guard(box, [&] {
     ListState& list = list_state(box->list);
@@ -126,7 +139,7 @@ int mh_mailbox_open(struct mailbox* box) noexcept {
       return -1;
     }
     state.extension.attach(box->index);
-    return 0;
+    return leave_unwritable_index(box);
   });
 }
 
@@ -148,8 +161,6 @@ void mh_mailbox_free(struct mailbox* box) noexcept {
   delete &mailbox_state(box);
   index_storage_mailbox_free(box);
 }
-
-bool is_writable(const std::string& path) { return access(path.c_str(), W_OK) == 0; }
 
 // Whether flags could be brought to the sequences file, which is written in place, or to the user's
 // private sequences.

@@ -35,7 +35,7 @@ Result<AdoptPlace> Folder::Impl::adopt_place() {
 
 // Where numbers cannot be locked a file is not exchanged by its number.
 bool Folder::Impl::may_adopt() const {
-  return !settings.sequences_name.empty() && location.may_tag && journal && journal->writable() && location.root != nullptr &&
+  return !settings.sequences_name.empty() && location.may_tag && journal && writable() && location.root != nullptr &&
          location.root->writable() && !tagging_failed && !state().options.contains("notag");
 }
 

@@ -116,7 +116,7 @@ Status Folder::Impl::write_sequences(SequencesFile::Hold& hold, const std::strin
                                      const Sequences& next, SequencesText* file) {
   const std::string text =
       next.print_padded(old_text.size(), settings.flags.unseen_names().front());
-  if (journal && journal->writable()) {
+  if (journal && writable()) {
     std::string intent;
     append_hex64(intent, fingerprint(old_text));
     journal->add_pending_sequences(intent + text);
@@ -141,7 +141,7 @@ Result<FlagMergeOutput> Folder::Impl::merge_and_write(SequencesFile::Hold& hold,
     next.remove_numbers(removed);
     merged.memory = memory_of(settings.flags, next);
     MH_TRY(write_sequences(hold, file.text, next, &file));
-    if (journal && journal->writable()) journal->add_pending_sequences("");
+    if (journal && writable()) journal->add_pending_sequences("");
   }
   remember(merged.memory, file);
   return merged;

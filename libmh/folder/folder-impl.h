@@ -40,6 +40,7 @@ struct Folder::Impl {
   JournalState memory_state;         // instead of the journal's
   std::unique_ptr<Store> store;
   std::optional<FolderLock> held;
+  bool lock_is_shared = false;  // as it was had last: we may only read the state
   bool warned_deferred = false;
   bool warned_sequences = false;
   bool warned_stale_lock = false;
@@ -71,7 +72,7 @@ struct Folder::Impl {
   NumberSet not_now;            // UIDs that could not be tagged: busy, foreign
 
   const JournalState& state() const { return journal ? journal->state() : memory_state; }
-  bool writable() const { return !journal || journal->writable(); }
+  bool writable() const { return !journal || (journal->writable() && !lock_is_shared); }
   void warn(const std::string& text) const {
     if (settings.warn) settings.warn(location.folder + ": " + text);
   }
@@ -80,6 +81,7 @@ struct Folder::Impl {
   Status load_state();
   Status recover_journal();
   Result<FolderLock> lock_folder();
+  Result<FolderLock> lock_as_may_be();
   Status load_records();
   Record* find(uint32_t uid);
   // Writes facts: to the journal durably, or to memory. On an error nothing of them counts.
@@ -96,6 +98,7 @@ struct Folder::Impl {
   void give_uids(Plan& plan, std::vector<Record>* changed, FilesOutcome* outcome);
   void free_numbers(const Plan& plan);
   void mind_lost_tags(const Plan& plan, std::vector<Record>* changed);
+  void mind_deferred(const std::string& why);
   Result<bool> commit_files(const std::vector<Record>& changed,
                             const std::vector<Tombstone>& dropped, size_t added);
 

@@ -75,7 +75,7 @@ NewMessagePlace Folder::Impl::message_place() {
 Result<NewMessage> Folder::begin_message() {
   Impl& in = *impl_;
   MH_TRY(in.load_state());
-  if (!in.journal || !in.journal->writable()) {
+  if (!in.journal || !in.writable()) {
     return fail(ErrorKind::kReadOnly, in.location.folder + ": its state cannot be written");
   }
   return make_message(in.fs, in.message_place());

@@ -19,9 +19,10 @@
 // the folder moved since it was listed, sync_flags() says so; the caller commits what it has without
 // consuming its pending flag changes, and syncs again.
 //
-// Nothing is announced that the journal does not hold durably. A process that cannot write the
-// journal serves what it holds (read_only()); a folder without any writable state is served from
-// memory under a UIDVALIDITY of its own.
+// Nothing is announced that the journal does not hold durably; where the index lies, on disk or in
+// memory, makes no difference to that. A process that cannot write the journal serves what it holds
+// (read_only()); a folder without any writable state is served from memory under a UIDVALIDITY of
+// its own.
 #pragma once
 
 #include <cstdint>
