@@ -658,6 +658,27 @@ class PrivateSequences(FlagCase):
                 client.store("1:3", "-FLAGS", "\\Flagged")
                 client.logout()
 
+    def test_saving_and_expunging_with_private_sequences(self):
+        """Unlockable: a new number leaves that of sortm free."""
+        Nmh(self.home, profile={"mh-sequences": ""})
+        client = self.select()
+        client.store("1:5", "FLAGS.SILENT", "\\Seen")
+        client.store("2,3", "+FLAGS.SILENT", "work")
+        client.append("INBOX", mail_maker.plain(6), flags="\\Flagged work")
+        self.assertEqual(self.nmh.numbers(), [1, 2, 3, 4, 5, 7])
+        self.assertEqual(self.nmh.sequences_by_nmh(),
+                         {"work": {2, 3, 7}, "flagged": {7}, "unseen": {7}})
+        client.store("2", "+FLAGS.SILENT", "\\Deleted")
+        client.ok("EXPUNGE")
+        self.assertEqual(self.nmh.numbers(), [1, 3, 4, 5, 7])
+        self.assertNotIn(" 2", self.context())
+        self.assertEqual(self.nmh.sequences_by_nmh(),
+                         {"work": {3, 7}, "flagged": {7}, "unseen": {7}})
+        self.assertNothing(client.ok("NOOP"))
+        client.logout()
+        self.assertEqual(self.select().flags()[6] - {"\\Recent"}, {"\\Flagged", "work"})
+        self.assertFalse(os.path.exists(self.nmh.file("inbox", ".mh_sequences")))
+
     def test_without_a_context_the_flags_are_kept_in_the_index(self):
         Nmh(self.home, profile={"mh-sequences": "", "context": "/dev/null"})
         client = self.select()
@@ -798,6 +819,24 @@ class Datalocking(FlagCase):
                                   + [f"m{method}{n}" for n in range(1, 4)]},
                                  {f"{who}{method}{n}": {n} for who, most in (("i", 5), ("m", 3))
                                   for n in range(1, most + 1)})
+                client.logout()
+
+    def test_saving_and_expunging(self):
+        for turn, method in enumerate(METHODS):
+            with self.subTest(method):
+                Nmh(self.home, profile={"datalocking": method})
+                client = self.select()
+                client.append("INBOX", mail_maker.plain(6 + turn), flags="\\Flagged")
+                client.ok("NOOP")
+                new = max(client.uids())
+                self.nmh.run("mark", "+inbox", "last", "-sequence", "work", "-add")
+                client.ok("NOOP")
+                self.assertEqual(client.flags()[new] - {"\\Recent"}, {"\\Flagged", "work"})
+                client.store(new, "+FLAGS.SILENT", "\\Deleted")
+                client.ok("EXPUNGE")
+                self.assertEqual(self.nmh.numbers(), [1, 2, 3, 4, 5])
+                self.assertNotIn("work", self.both())
+                self.assertNothing(client.ok("NOOP"))
                 client.logout()
 
     def test_a_dot_lock_of_ours_wakes_nobody_again(self):
