@@ -2,8 +2,8 @@
 //
 // The inside of Folder, shared by its parts: folder.cc (opening, locking, the journal's facts),
 // folder-files.cc (listing and UIDs), folder-flags.cc (sequences), folder-hold.cc (nmh's lock),
-// folder-private.cc (sequences in nmh's context), folder-message.cc (opening one message) and
-// folder-adopt.cc. Not for use outside of libmh/folder/.
+// folder-private.cc (sequences in nmh's context), folder-message.cc (opening one message),
+// folder-adopt.cc, folder-save.cc and folder-remove.cc. Not for use outside of libmh/folder/.
 #pragma once
 
 #include <map>
@@ -65,6 +65,11 @@ struct Folder::Impl {
   Fd context_dir;
   std::optional<SequencesFile> context;  // nmh's context, once it was needed
   bool context_refused = false;          // it cannot be written
+  struct WrittenFlags {
+    Nanoseconds at = 0;
+    std::vector<FlagChange> changes;  // by UID
+  };
+  std::vector<WrittenFlags> written_flags;  // to the context, a moment ago
   Fd workshop;                  // tmp/ of the state
   bool swept = false;           // this process has looked after the adoptions in it
   bool swept_outgoing = false;  // and after interrupted removals
@@ -173,6 +178,9 @@ struct Folder::Impl {
 
   // folder-private.cc
   SequencesFile* context_file();
+  std::optional<FlagChange> overwritten(const FlagChange& change, const FlagSets& in_file,
+                                        const FlagSets& in_index);
+  void put_back_overwritten(const Sequences& found, FlagsInput* input);
   bool may_write_context();
   Result<SequencesText> read_context();
   Result<FlagMergeOutput> write_context(const Sequences& public_ones, const FolderMemory& memory,

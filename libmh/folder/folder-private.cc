@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 //
-// Folder, part seven: private sequences, in nmh's context file.
+// Folder, part nine: private sequences, in nmh's context file.
 //
 // They are the flags where nmh has no other place for them: in all folders, when the profile's
 // mh-sequences is empty; and in a folder that we may only read, over its public sequences. Such a
@@ -14,7 +14,9 @@
 //  * A context that is empty since a moment ago is being written, and not believed yet.
 //  * It is written in place, under the same lock, for as short a time as can be; read without it.
 //  * What we write between the beginning and the end of a command is overwritten by it, as one
-//    command of nmh overwrites another's. No lock of ours prevents that.
+//    command of nmh overwrites another's. No lock prevents that. So what a client has stored is kept
+//    in mind for a moment, and written once more if all of it is found missing; only once, and only
+//    while the index still has it: else somebody has taken it off again.
 //
 // The context is the user's and of all folders: nothing of it is journalled. At a kill in the
 // middle of a write the kernel leaves a page whole, and few contexts are larger than one.
@@ -32,6 +34,24 @@ namespace {
 constexpr Nanoseconds kEmptied = 3 * kSecond;
 // A writer that knows no lock came between: how often we merge again.
 constexpr int kMostMerges = 5;
+
+// From reading the context to writing it most commands need a few milliseconds.
+constexpr Nanoseconds kOverwritten = 2 * kSecond;
+
+// Of one flag, as sets of those that have it; of \Seen, those that do not.
+const NumberSet& set_of(const FlagSets& sets, const FlagChange& change) {
+  static const NumberSet kNone;
+  switch (change.flag) {
+    case kSeen: return sets.unseen;
+    case kAnswered: return sets.answered;
+    case kFlagged: return sets.flagged;
+    case kDeleted: return sets.deleted;
+    case kDraft: return sets.draft;
+    case kNoFlag: break;
+  }
+  const auto found = sets.keywords.find(change.keyword);
+  return found == sets.keywords.end() ? kNone : found->second;
+}
 
 bool is_being_written(const SequencesText& context, Nanoseconds now) {
   return context.exists && context.text.empty() && context.stat.mtime <= now &&
@@ -89,6 +109,49 @@ Result<SequencesText> Folder::Impl::read_context() {
   return text;
 }
 
+// The part of `change` that the index still has; nullopt when the context has any of that.
+std::optional<FlagChange> Folder::Impl::overwritten(const FlagChange& change,
+                                                    const FlagSets& in_file,
+                                                    const FlagSets& in_index) {
+  FlagChange lost = change;
+  bool kept = false;
+  const NumberSet& file = set_of(in_file, change);
+  const NumberSet& index = set_of(in_index, change);
+  const auto look = [&](const NumberSet& uids, bool is_set, NumberSet* rest) {
+    uids.for_each([&](uint32_t uid) {
+      const Record* record = find(uid);
+      if (record == nullptr || index.contains(uid) != is_set) {
+        rest->remove(uid);
+      } else {
+        kept = kept || file.contains(record->number) == is_set;
+      }
+    });
+  };
+  const bool inverse = change.flag == kSeen;
+  look(change.add, !inverse, &lost.add);
+  look(change.remove, inverse, &lost.remove);
+  return kept ? std::nullopt : std::optional(std::move(lost));
+}
+
+// Adds to what is pending what a command of nmh has overwritten.
+void Folder::Impl::put_back_overwritten(const Sequences& found, FlagsInput* input) {
+  std::erase_if(written_flags, [&](const WrittenFlags& written) {
+    return written.at + kOverwritten < fs.now();
+  });
+  if (written_flags.empty()) return;
+  const FlagSets in_file = settings.flags.read(found);
+  std::erase_if(written_flags, [&](const WrittenFlags& written) {
+    std::vector<FlagChange> lost;
+    for (const FlagChange& change : written.changes) {
+      auto part = overwritten(change, in_file, input->base);
+      if (!part) return false;
+      if (!part->add.empty() || !part->remove.empty()) lost.push_back(std::move(*part));
+    }
+    input->pending.insert(input->pending.begin(), lost.begin(), lost.end());
+    return true;
+  });
+}
+
 // `removed` are numbers of messages that we have just removed.
 Result<FlagMergeOutput> Folder::Impl::merge_over(const Sequences& public_ones,
                                                  const std::string& text,
@@ -130,13 +193,23 @@ Result<FlagMergeOutput> Folder::Impl::merge_private(const Sequences& public_ones
                                                     const FolderMemory& memory, FlagsInput& input,
                                                     const NumberSet& removed,
                                                     SequencesText* text) {
-  if (!may_write_context()) input.pending.clear(), input.expired.clear();
+  const std::vector<FlagChange> asked = input.pending;
+  if (may_write_context()) {
+    put_back_overwritten(
+        with_private_sequences(text->text, settings.name_in_context, public_ones), &input);
+  } else {
+    input.pending.clear();
+    input.expired.clear();
+  }
   MH_TRY_SET(FlagMergeOutput merged,
              merge_over(public_ones, text->text, memory, input, removed));
   if (!merged.to_file || !may_write_context()) return merged;
   for (int attempt = 1;; ++attempt) {
     auto written = write_context(public_ones, memory, input, removed, text);
-    if (written) return written;
+    if (written) {
+      if (!asked.empty()) written_flags.push_back({fs.now(), asked});
+      return written;
+    }
     const ErrorKind kind = written.error().kind();
     if (kind == ErrorKind::kPermission || kind == ErrorKind::kReadOnly) {
       context_refused = true;

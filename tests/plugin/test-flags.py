@@ -658,6 +658,27 @@ class PrivateSequences(FlagCase):
                 client.store("1:3", "-FLAGS", "\\Flagged")
                 client.logout()
 
+    def test_a_command_that_writes_back_an_older_context_loses_no_flag(self):
+        Nmh(self.home, profile={"mh-sequences": ""})
+        client = self.select()
+        client.store("1:5", "FLAGS.SILENT", "\\Seen")
+        anno = subprocess.Popen(["anno", "+inbox", "5"], env=self.nmh.environment(),
+                                cwd=self.home, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                stderr=subprocess.STDOUT)
+        self.assertIn(b"component name", os.read(anno.stdout.fileno(), 1000))   # it has read it
+        client.store(3, "+FLAGS", "\\Flagged work")
+        self.assertIn("atr-work-", self.context())
+        anno.communicate(b"Replied\n", timeout=30)
+        self.assertNotIn("atr-work-", self.context(), "nmh did not write it: this shows nothing")
+        told = client.ok("NOOP").untagged
+        self.assertEqual({(line.kind, line.number) for line in told if line.kind != "OK"},
+                         {("FETCH", 5)}, "only that message 5 was replied to")
+        self.assertIn("atr-cur-", self.context())
+        self.assertEqual(self.nmh.sequences_by_nmh(), {"work": {3}, "flagged": {3},
+                                                       "replied": {5}})
+        client.logout()
+        self.assertEqual(self.with_flag("\\Flagged"), {3})
+
     def test_saving_and_expunging_with_private_sequences(self):
         """Unlockable: a new number leaves that of sortm free."""
         Nmh(self.home, profile={"mh-sequences": ""})

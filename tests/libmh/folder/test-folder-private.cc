@@ -146,6 +146,58 @@ TEST_F(FolderPrivateTest, AContextThatIsWrittenWhileWeWriteIsMergedAgain) {
   EXPECT_TRUE(client_.flagged(2, "work"));
 }
 
+// A command of nmh that had read the context before we wrote it writes all of it when it ends.
+TEST_F(FolderPrivateTest, WhatACommandOverwritesIsWrittenOnceMore) {
+  all_private();
+  const std::string before = "atr-unseen-/home/u/Mail/inbox: 1-4\n";
+  put_context(before);
+  sync();
+  client_.store(2, "\\Flagged", true);
+  client_.store(3, "\\Seen", true);
+  sync();
+  const std::string after = context();
+  client_.events();
+  put_context(before + "Current-Folder: inbox\n");
+  sync();
+  EXPECT_THAT(client_.events(), IsEmpty());
+  EXPECT_EQ("atr-unseen-/home/u/Mail/inbox: 1-2 4\nCurrent-Folder: inbox\n"
+            "atr-flagged-/home/u/Mail/inbox: 2\n", context());
+  put_context(before);
+  sync();
+  EXPECT_EQ(before, context()) << "once: who takes it off again means it";
+  EXPECT_FALSE(client_.flagged(2, "\\Flagged"));
+  EXPECT_FALSE(client_.seen(3));
+}
+
+TEST_F(FolderPrivateTest, WhatIsTakenOffLaterOrInPartStaysOff) {
+  all_private();
+  sync();
+  client_.store(2, "\\Flagged", true);
+  client_.store(3, "\\Flagged", true);
+  sync();
+  put_context("atr-flagged-/home/u/Mail/inbox: 2\n");
+  sync();
+  EXPECT_FALSE(client_.flagged(3, "\\Flagged")) << "whoever wrote this had read what we wrote";
+  fs_.shift_clocks(10 * kSecond);
+  put_context("A: b\n");
+  sync();
+  EXPECT_FALSE(client_.flagged(2, "\\Flagged"));
+  EXPECT_EQ("A: b\n", context());
+}
+
+TEST_F(FolderPrivateTest, WhatAClientTakesOffAgainStaysOff) {
+  all_private();
+  sync();
+  client_.store(2, "\\Flagged", true);
+  sync();
+  client_.store(2, "\\Flagged", false);
+  sync();
+  put_context("A: b\n");
+  sync();
+  EXPECT_FALSE(client_.flagged(2, "\\Flagged"));
+  EXPECT_EQ("A: b\n", context());
+}
+
 TEST_F(FolderPrivateTest, AFolderThatIsOnlyReadHasThePrivateOverThePublicOnes) {
   sync();
   std::ofstream(at(".mh_sequences")) << "unseen: 1-4\nflagged: 1\n";
