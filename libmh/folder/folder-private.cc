@@ -42,12 +42,18 @@ constexpr Nanoseconds kOverwritten = 2 * kSecond;
 const NumberSet& set_of(const FlagSets& sets, const FlagChange& change) {
   static const NumberSet kNone;
   switch (change.flag) {
-    case kSeen: return sets.unseen;
-    case kAnswered: return sets.answered;
-    case kFlagged: return sets.flagged;
-    case kDeleted: return sets.deleted;
-    case kDraft: return sets.draft;
-    case kNoFlag: break;
+    case kSeen:
+      return sets.unseen;
+    case kAnswered:
+      return sets.answered;
+    case kFlagged:
+      return sets.flagged;
+    case kDeleted:
+      return sets.deleted;
+    case kDraft:
+      return sets.draft;
+    case kNoFlag:
+      break;
   }
   const auto found = sets.keywords.find(change.keyword);
   return found == sets.keywords.end() ? kNone : found->second;
@@ -135,9 +141,8 @@ std::optional<FlagChange> Folder::Impl::overwritten(const FlagChange& change,
 
 // Adds to what is pending what a command of nmh has overwritten.
 void Folder::Impl::put_back_overwritten(const Sequences& found, FlagsInput* input) {
-  std::erase_if(written_flags, [&](const WrittenFlags& written) {
-    return written.at + kOverwritten < fs.now();
-  });
+  std::erase_if(written_flags,
+                [&](const WrittenFlags& written) { return written.at + kOverwritten < fs.now(); });
   if (written_flags.empty()) return;
   const FlagSets in_file = settings.flags.read(found);
   std::erase_if(written_flags, [&](const WrittenFlags& written) {
@@ -173,36 +178,32 @@ Result<FlagMergeOutput> Folder::Impl::merge_over(const Sequences& public_ones,
 Result<FlagMergeOutput> Folder::Impl::write_context(const Sequences& public_ones,
                                                     const FolderMemory& memory,
                                                     const FlagsInput& input,
-                                                    const NumberSet& removed,
-                                                    SequencesText* text) {
+                                                    const NumberSet& removed, SequencesText* text) {
   MH_TRY_SET(SequencesFile::Hold hold, context->acquire(settings.sequences_wait));
   MH_TRY_SET(*text, hold.read());
   if (!hold.made() && is_being_written(*text, fs.now())) return being_written(settings.context);
   MH_TRY_SET(const bool holds, listing_holds(OwnLock::kNotInFolder));
   if (!holds) return fail(ErrorKind::kBusy, location.folder + " changes");
-  MH_TRY_SET(FlagMergeOutput merged,
-             merge_over(public_ones, text->text, memory, input, removed));
+  MH_TRY_SET(FlagMergeOutput merged, merge_over(public_ones, text->text, memory, input, removed));
   if (!merged.to_file) return merged;
-  text->text = set_private_sequences(text->text, settings.name_in_context, public_ones,
-                                     *merged.to_file);
+  text->text =
+      set_private_sequences(text->text, settings.name_in_context, public_ones, *merged.to_file);
   MH_TRY_SET(text->stat, hold.replace(text->text));
   return merged;
 }
 
 Result<FlagMergeOutput> Folder::Impl::merge_private(const Sequences& public_ones,
                                                     const FolderMemory& memory, FlagsInput& input,
-                                                    const NumberSet& removed,
-                                                    SequencesText* text) {
+                                                    const NumberSet& removed, SequencesText* text) {
   const std::vector<FlagChange> asked = input.pending;
   if (may_write_context()) {
-    put_back_overwritten(
-        with_private_sequences(text->text, settings.name_in_context, public_ones), &input);
+    put_back_overwritten(with_private_sequences(text->text, settings.name_in_context, public_ones),
+                         &input);
   } else {
     input.pending.clear();
     input.expired.clear();
   }
-  MH_TRY_SET(FlagMergeOutput merged,
-             merge_over(public_ones, text->text, memory, input, removed));
+  MH_TRY_SET(FlagMergeOutput merged, merge_over(public_ones, text->text, memory, input, removed));
   if (!merged.to_file || !may_write_context()) return merged;
   for (int attempt = 1;; ++attempt) {
     auto written = write_context(public_ones, memory, input, removed, text);
@@ -257,8 +258,8 @@ Result<FlagsOutcome> Folder::Impl::sync_private(const FolderMemory& memory, Flag
 
 // The profile says that there is no sequences file. Without a context nmh keeps no sequences at
 // all: then the index alone has the flags, and nothing is to be merged.
-Result<FlagsOutcome> Folder::Impl::sync_without_file(const FolderMemory& memory,
-                                                     FlagsInput input, Removed* removed) {
+Result<FlagsOutcome> Folder::Impl::sync_without_file(const FolderMemory& memory, FlagsInput input,
+                                                     Removed* removed) {
   if (context_file() != nullptr) return sync_private(memory, std::move(input), removed);
   FlagsOutcome outcome;
   MH_TRY_SET(const bool holds, listing_holds(OwnLock::kNotInFolder));
@@ -282,8 +283,7 @@ Status Folder::Impl::mark_private(std::span<const NewMessage> messages, FolderMe
   }
 }
 
-Status Folder::Impl::mark_private_once(std::span<const NewMessage> messages,
-                                       FolderMemory* memory) {
+Status Folder::Impl::mark_private_once(std::span<const NewMessage> messages, FolderMemory* memory) {
   MH_TRY_SET(SequencesFile::Hold hold, context->acquire(settings.lock_timeout));
   MH_TRY_SET(SequencesText text, hold.read());
   if (!hold.made() && is_being_written(text, fs.now())) {
@@ -291,8 +291,8 @@ Status Folder::Impl::mark_private_once(std::span<const NewMessage> messages,
     fs.sleep(kSecond);
     return being_written(settings.context);
   }
-  const bool as_known = memory->sequences.known &&
-                        memory->context == stamp_of_context(text.exists, text.stat);
+  const bool as_known =
+      memory->sequences.known && memory->context == stamp_of_context(text.exists, text.stat);
   Sequences next = with_private_sequences(text.text, settings.name_in_context, Sequences());
   put_flags(messages, &next);
   text.text = set_private_sequences(text.text, settings.name_in_context, Sequences(), next);

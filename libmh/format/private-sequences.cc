@@ -50,13 +50,13 @@ std::string value_in(const Sequences& sequences, std::string_view name) {
 
 // What is to become of the lines of one sequence.
 struct Change {
-  std::string line;     // empty: they are taken out
+  std::string line;  // empty: they are taken out
   bool written = false;
 };
 using Changes = std::map<std::string, Change, std::less<>>;
 
-Changes changes_between(const Sequences& now, std::string_view folder,
-                        const Sequences& public_ones, const Sequences& wanted) {
+Changes changes_between(const Sequences& now, std::string_view folder, const Sequences& public_ones,
+                        const Sequences& wanted) {
   Changes changes;
   const auto compare = [&](std::string_view name) {
     const std::string value = value_in(wanted, name);

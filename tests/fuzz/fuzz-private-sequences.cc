@@ -19,7 +19,8 @@ std::vector<std::string> others(std::string_view context, const std::string& fol
   std::vector<std::string> found;
   for (const mh::Component& component : mh::parse_components(context).components) {
     FUZZ_CHECK(component.begin < component.end && component.end <= context.size());
-    const bool ours = component.name.starts_with("atr-") && component.name.ends_with("-" + folder) &&
+    const bool ours = component.name.starts_with("atr-") &&
+                      component.name.ends_with("-" + folder) &&
                       component.name.size() > folder.size() + 5;
     if (ours) continue;
     found.emplace_back(context.substr(component.begin, component.end - component.begin));

@@ -18,12 +18,12 @@
 namespace mh {
 namespace {
 
-using ::testing::ElementsAre;
-using ::testing::HasSubstr;
-using ::testing::IsEmpty;
 using test::FaultFs;
 using test::FolderClient;
 using test::FsCall;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
 
 // Long enough for stamps of the kernel to count as settled.
 constexpr Nanoseconds kLongAfter = 10 * kSecond;

@@ -16,10 +16,10 @@
 namespace mh {
 namespace {
 
-using ::testing::IsEmpty;
 using test::FaultFs;
 using test::FolderClient;
 using test::FsCall;
+using ::testing::IsEmpty;
 
 class FolderPrivateTest : public ::testing::Test {
  protected:
@@ -121,8 +121,10 @@ TEST_F(FolderPrivateTest, AContextThatWasEmptiedAMomentAgoIsNotBelieved) {
   EXPECT_EQ("", context());
   put_context("Current-Folder: inbox\natr-flagged-/home/u/Mail/inbox: 3\n");
   sync();
-  EXPECT_EQ("Current-Folder: inbox\natr-flagged-/home/u/Mail/inbox: 3\n"
-            "atr-work-/home/u/Mail/inbox: 2\n", context());
+  EXPECT_EQ(
+      "Current-Folder: inbox\natr-flagged-/home/u/Mail/inbox: 3\n"
+      "atr-work-/home/u/Mail/inbox: 2\n",
+      context());
   put_context("");
   fs_.shift_clocks(10 * kSecond);
   sync();
@@ -135,9 +137,8 @@ TEST_F(FolderPrivateTest, AContextThatIsWrittenWhileWeWriteIsMergedAgain) {
   sync();
   client_.store(2, "work", true);
   fs_.reset();
-  fs_.before(FsCall::kPwrite, 1, [&] {
-    put_context("Current-Folder: inbox\natr-flagged-/home/u/Mail/inbox: 4\n");
-  });
+  fs_.before(FsCall::kPwrite, 1,
+             [&] { put_context("Current-Folder: inbox\natr-flagged-/home/u/Mail/inbox: 4\n"); });
   const int writes = fs_.count(FsCall::kPwrite);
   sync();
   sync();
@@ -160,8 +161,10 @@ TEST_F(FolderPrivateTest, WhatACommandOverwritesIsWrittenOnceMore) {
   put_context(before + "Current-Folder: inbox\n");
   sync();
   EXPECT_THAT(client_.events(), IsEmpty());
-  EXPECT_EQ("atr-unseen-/home/u/Mail/inbox: 1-2 4\nCurrent-Folder: inbox\n"
-            "atr-flagged-/home/u/Mail/inbox: 2\n", context());
+  EXPECT_EQ(
+      "atr-unseen-/home/u/Mail/inbox: 1-2 4\nCurrent-Folder: inbox\n"
+      "atr-flagged-/home/u/Mail/inbox: 2\n",
+      context());
   put_context(before);
   sync();
   EXPECT_EQ(before, context()) << "once: who takes it off again means it";
@@ -212,8 +215,10 @@ TEST_F(FolderPrivateTest, AFolderThatIsOnlyReadHasThePrivateOverThePublicOnes) {
   client_.store(3, "work", true);
   refuse_the_sequences();
   sync();
-  EXPECT_EQ("atr-unseen-/home/u/Mail/inbox: \natr-flagged-/home/u/Mail/inbox: \n"
-            "atr-work-/home/u/Mail/inbox: 3\n", context());
+  EXPECT_EQ(
+      "atr-unseen-/home/u/Mail/inbox: \natr-flagged-/home/u/Mail/inbox: \n"
+      "atr-work-/home/u/Mail/inbox: 3\n",
+      context());
   EXPECT_TRUE(client_.seen(2));
   EXPECT_FALSE(client_.flagged(1, "\\Flagged"));
   put_context(context() + "atr-mine-/home/u/Mail/inbox: 4\n");

@@ -16,8 +16,8 @@ Sequences over(std::string_view context, std::string_view public_text = "",
 // What is to be said by the context of kIn, over what is public.
 std::string set(std::string_view context, std::string_view wanted,
                 std::string_view public_text = "") {
-  const std::string text = set_private_sequences(context, kIn, Sequences::parse(public_text),
-                                                 Sequences::parse(wanted));
+  const std::string text =
+      set_private_sequences(context, kIn, Sequences::parse(public_text), Sequences::parse(wanted));
   EXPECT_EQ(over(text, public_text).hash_without_cur(), Sequences::parse(wanted).hash_without_cur())
       << text;
   return text;
