@@ -9,7 +9,7 @@
 namespace mh {
 namespace {
 
-constexpr uint32_t kVersion = 1;
+constexpr uint32_t kVersion = 2;
 
 struct StoredHeader {
   uint32_t version;

@@ -88,9 +88,10 @@ Hints hints_of_index(struct mailbox* box, const Location& location) {
 }
 
 FolderSettings settings_for(struct mailbox* box) {
-  FolderSettings settings = list_state(box->list).user().folder_settings();
-  const Options::Guard guard = list_state(box->list).user().options().inc_guard;
   ListState& list = list_state(box->list);
+  FolderSettings settings =
+      list.user().folder_settings(list.mail_root(), list.folder_path(box->name));
+  const Options::Guard guard = list.user().options().inc_guard;
   settings.inc_guard = guard == Options::Guard::kAll ||
                        (guard == Options::Guard::kInbox && list.folder_path(box->name) == list.inbox());
   settings.drafts = list_state(box->list).is_draft_folder(box->name);
@@ -122,6 +123,19 @@ int open_folder(struct mailbox* box) {
   return 0;
 }
 
+bool is_writable(const std::string& path) { return access(path.c_str(), W_OK) == 0; }
+
+// An index that can be read and not written is good for a start; Dovecot would refuse to sync it.
+int leave_unwritable_index(struct mailbox* box) {
+  const char* dir;
+  if (mailbox_get_path_to(box, MAILBOX_LIST_PATH_TYPE_INDEX, &dir) <= 0) return 0;
+  const std::string log = std::string(dir) + "/" + box->index_prefix + ".log";
+  if (is_writable(log) || errno == ENOENT || mail_index_is_in_memory(box->index)) return 0;
+  if (mail_index_move_to_memory(box->index) == 0) return 0;
+  mailbox_set_index_error(box);
+  return -1;
+}
+
 int mh_mailbox_open(struct mailbox* box) noexcept {
   return guard(box, [&] {
     ListState& list = list_state(box->list);
@@ -133,7 +147,7 @@ int mh_mailbox_open(struct mailbox* box) noexcept {
       return -1;
     }
     state.extension.attach(box->index);
-    return 0;
+    return leave_unwritable_index(box);
   });
 }
 
@@ -157,13 +171,29 @@ void mh_mailbox_free(struct mailbox* box) noexcept {
   index_storage_mailbox_free(box);
 }
 
-// Whether flags could be brought to the sequences file, which is written in place.
+// Whether flags could be brought to the sequences file, which is written in place, or to the user's
+// private sequences.
 bool sequences_writable(struct mailbox* box) {
-  const char* folder = mailbox_get_path(box);
-  const std::string& name = mailbox_state(box).folder->settings().sequences_name;
-  if (name.empty()) return true;
-  if (access(t_strconcat(folder, "/", name.c_str(), nullptr), W_OK) == 0) return true;
-  return errno == ENOENT && access(folder, W_OK) == 0;
+  const std::string folder = mailbox_get_path(box);
+  const FolderSettings& settings = mailbox_state(box).folder->settings();
+  const std::string& context = settings.context;
+  if (settings.sequences_name.empty()) {
+    if (context.empty() || is_writable(context)) return true;
+    return errno == ENOENT && is_writable(context.substr(0, context.rfind('/')));
+  }
+  if (is_writable(folder + "/" + settings.sequences_name)) return true;
+  if (errno == ENOENT && is_writable(folder)) return true;
+  return !context.empty() && is_writable(context);
+}
+
+// nmh's context, where the flags of this folder are in it.
+std::optional<std::string> context_of(struct mailbox* box) {
+  const MailboxState& state = mailbox_state(box);
+  const FolderSettings& settings = state.folder->settings();
+  const FreshView view(box->index);
+  const auto memory = state.extension.memory(view.get());
+  const bool used = settings.sequences_name.empty() || (memory && memory->context != 0);
+  return used && !settings.context.empty() ? std::optional(settings.context) : std::nullopt;
 }
 
 bool mh_mailbox_is_readonly(struct mailbox* box) noexcept {
@@ -204,6 +234,7 @@ void mh_notify_changes(struct mailbox* box) noexcept {
     // The directory tells of messages and of .mh_sequences, the log of other sessions' flag
     // changes.
     mailbox_watch_add(box, mailbox_get_path(box));
+    if (const auto context = context_of(box)) mailbox_watch_add(box, context->c_str());
     const char* dir;
     if (mailbox_get_path_to(box, MAILBOX_LIST_PATH_TYPE_INDEX, &dir) > 0) {
       mailbox_watch_add(box, t_strconcat(dir, "/", box->index_prefix, ".log", nullptr));

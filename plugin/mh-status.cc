@@ -10,7 +10,8 @@
 namespace mh {
 namespace {
 
-// Of all that Folder::unchanged() compares. 12 bytes in the list index.
+// Of all that Folder::unchanged() compares. 12 bytes in the list index. The lowest bit of the stamps
+// says that nmh's context is one of them.
 struct ListRecord {
   uint32_t stamps_low;
   uint32_t stamps_high;
@@ -24,8 +25,11 @@ uint64_t hash_of(const FolderMemory& memory) {
                             memory.sequences_inode,
                             memory.sequences_size,
                             static_cast<uint64_t>(memory.sequences_mtime),
-                            static_cast<uint64_t>(memory.sequences_ctime)};
-  return fingerprint(std::string_view(reinterpret_cast<const char*>(parts), sizeof(parts)));
+                            static_cast<uint64_t>(memory.sequences_ctime),
+                            memory.context};
+  const uint64_t hash =
+      fingerprint(std::string_view(reinterpret_cast<const char*>(parts), sizeof(parts)));
+  return (hash & ~uint64_t{1}) | (memory.context != 0 ? 1 : 0);
 }
 
 uint32_t seconds_rounded_up(Nanoseconds when) {
@@ -33,7 +37,7 @@ uint32_t seconds_rounded_up(Nanoseconds when) {
 }
 
 // The stamps as they are now. A folder that cannot be looked at has none.
-std::optional<uint64_t> hash_now(struct mailbox* box) {
+std::optional<uint64_t> hash_now(struct mailbox* box, bool with_context) {
   const char* path;
   if (mailbox_get_path_to(box, MAILBOX_LIST_PATH_TYPE_MAILBOX, &path) <= 0) return std::nullopt;
   Fs& fs = Fs::posix();
@@ -41,7 +45,9 @@ std::optional<uint64_t> hash_now(struct mailbox* box) {
   if (!directory) return std::nullopt;
   FolderMemory memory;
   memory.directory = DirectoryStamp::of(*directory);
-  const std::string name = list_state(box->list).user().profile().sequences_file();
+  UserState& user = list_state(box->list).user();
+  const std::string name = user.profile().sequences_file();
+  if (with_context) memory.context = context_stamp(fs, user.context());
   if (!name.empty()) {
     const std::string file = std::string(path) + "/" + name;
     if (const auto stat = fs.stat(AT_FDCWD, file.c_str(), Follow::kYes)) {
@@ -91,8 +97,8 @@ int mh_list_index_has_changed(struct mailbox* box, struct mail_index_view* list_
         Fs::posix().now() >= static_cast<Nanoseconds>(record->recheck_at) * kSecond) {
       return changed(reason_r, "The folder had just changed");
     }
-    const auto now = hash_now(box);
     const uint64_t then = static_cast<uint64_t>(record->stamps_high) << 32 | record->stamps_low;
+    const auto now = hash_now(box, (then & 1) != 0);
     if (!now || *now != then) return changed(reason_r, "The folder has changed");
     return 0;
   });

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include "plugin/mh-storage.h"
 
+#include <unistd.h>
+
 #include "libmh/system/filename.h"
 #include "plugin/guard.h"
 #include "plugin/mh-list.h"
@@ -55,6 +57,12 @@ int mh_storage_create(struct mail_storage* storage, struct mail_namespace* ns,
 }
 
 #if !MH_DOVECOT_24
+// Where no state can be written, or there is no place for it at all, the indexes are in memory:
+// Dovecot 2.3.19 ends with a panic on an index of the mailbox list that can only be read.
+bool is_unwritable(const char* state_root) {
+  return *state_root == '\0' || (access(state_root, W_OK) < 0 && errno != ENOENT);
+}
+
 void mh_get_list_settings(const struct mail_namespace* ns,
                           struct mailbox_list_settings* set) noexcept {
   if (set->layout == nullptr) set->layout = MAILBOX_LIST_NAME_FS;
@@ -67,9 +75,8 @@ void mh_get_list_settings(const struct mail_namespace* ns,
     e_error(ns->user->event, "mh: %s", exception.what());
     return;
   }
-  // With no place for state at all, the indexes are in memory.
   const char* where = t_strdup(state_root.c_str());
-  if (set->index_dir == nullptr) set->index_dir = where;
+  if (set->index_dir == nullptr) set->index_dir = is_unwritable(where) ? "" : where;
   if (set->control_dir == nullptr && !state_root.empty()) set->control_dir = where;
 }
 #endif

@@ -155,10 +155,48 @@ void UserState::read_profile() {
   }
 }
 
-FolderSettings UserState::folder_settings() {
+// The directory of the mail folders, spelled as nmh spells it, with a '/' at the end; "" when the
+// profile names none.
+std::string UserState::nmh_root() {
+  std::string path = profile().path();
+  if (path.empty()) return path;
+  if (!path.starts_with('/')) path.insert(0, home_of(user_) + "/");
+  if (!path.ends_with('/')) path.push_back('/');
+  return path;
+}
+
+// A name that begins with "./" or "../" would be relative to where an nmh command is called.
+std::string UserState::context() {
+  std::string name = profile().context_file();
+  const std::string root = nmh_root();
+  if (name.empty() || name == "/dev/null" || name.starts_with("./") || name.starts_with("../") ||
+      root.empty()) {
+    return "";
+  }
+  if (!name.starts_with('/')) name.insert(0, root);
+  // nmh writes in place, so a link stays one; we open no links.
+  const auto real = Fs::posix().real_path(name);
+  return real ? *real : name;
+}
+
+// As "+folder" is spelled where nmh has the same mail root; else as when it is called by its path.
+std::string UserState::name_in_context(const std::string& mail_root, const std::string& folder) {
+  const std::string root = nmh_root();
+  Fs& fs = Fs::posix();
+  const auto ours = fs.stat(AT_FDCWD, mail_root.c_str(), Follow::kYes);
+  const auto theirs = fs.stat(AT_FDCWD, root.c_str(), Follow::kYes);
+  const bool same = ours && theirs && ours->inode == theirs->inode && ours->device == theirs->device;
+  return same ? root + folder : mail_root + "/" + folder;
+}
+
+FolderSettings UserState::folder_settings(const std::string& mail_root,
+                                          const std::string& folder) {
   const Profile& current = profile();
   FolderSettings settings{.flags = *flags_, .warn = {}};
   settings.sequences_name = current.sequences_file();
+  settings.context = context();
+  if (!settings.context.empty()) settings.name_in_context = name_in_context(mail_root, folder);
+  settings.locking = current.datalocking();
   settings.lock_timeout = options_.lock_timeout;
   settings.unseen_grace = options_.unseen_grace;
   settings.new_mail = options_.new_mail;

@@ -36,13 +36,17 @@ class UserState {
   // The profile of this user; read again when the file changed (looked at once a second at most).
   // Faults in it are logged once for each state of the file.
   const Profile& profile();
-  // How folders of this user are to be treated, by settings and profile.
-  FolderSettings folder_settings();
+  // nmh's context file; "" when there is none. It need not exist.
+  std::string context();
+  // How the folder at this path below that mail root is to be treated, by settings and profile.
+  FolderSettings folder_settings(const std::string& mail_root, const std::string& folder);
 
  private:
   explicit UserState(struct mail_user* user);
   void read_profile();
   std::string profile_path() const;
+  std::string nmh_root();
+  std::string name_in_context(const std::string& mail_root, const std::string& folder);
 
   struct mail_user* user_;
   Options options_;

@@ -34,9 +34,10 @@ Result<AdoptPlace> Folder::Impl::adopt_place() {
   return place;
 }
 
-// By this process. What another user's process may do is told by what_is_untidy().
+// By this process. What another user's process may do is told by what_is_untidy(). Where numbers
+// cannot be locked a file is not exchanged by its number.
 bool Folder::Impl::may_adopt() const {
-  return location.may_tag && journal && journal->writable() && location.root != nullptr &&
+  return !settings.sequences_name.empty() && location.may_tag && journal && writable() && location.root != nullptr &&
          location.root->writable() && !tagging_failed && !state().options.contains("notag");
 }
 
@@ -86,7 +87,7 @@ Status Folder::Impl::sweep_state() const {
 
 Status Folder::Impl::sweep(const AdoptPlace& place) {
   MH_TRY(sweep_state());
-  MH_TRY_SET(auto guard, sequences_lock());
+  MH_TRY_SET(auto guard, sequences_lock(settings.sequences_wait));
   return sweep_workshop(fs, place, [this](uint32_t uid) { return find(uid); });
 }
 
@@ -101,7 +102,7 @@ void Folder::Impl::discard(const AdoptPlace& place, std::vector<TaggedCopy>& cop
 Result<std::vector<Record>> Folder::Impl::exchange_batch(const AdoptPlace& place,
                                                          std::vector<TaggedCopy>& copies) {
   std::vector<Record> tagged;
-  MH_TRY_SET(auto guard, sequences_lock());
+  MH_TRY_SET(auto guard, sequences_lock(settings.sequences_wait));
   for (TaggedCopy& copy : copies) {
     const Record* now_known = find(copy.record.uid);
     if (now_known == nullptr || !wants_tag(*now_known)) continue;

@@ -32,6 +32,12 @@ Result<bool> Folder::unchanged(const FolderMemory& memory) {
   const bool pass_can_wait =
       in.pass_due != 0 && in.fs.now() < in.pass_due && stamp == in.probed_as;
   if (!(stamp == memory.directory) && !pass_can_wait) return false;
+  const bool all_private = in.settings.sequences_name.empty();
+  if ((all_private || memory.context != 0) &&
+      memory.context != context_stamp(in.fs, in.settings.context)) {
+    return false;
+  }
+  if (all_private) return memory.sequences_inode == 0;
   const auto file = in.fs.stat(in.dir.get(), in.settings.sequences_name.c_str(), Follow::kNo);
   if (!file) {
     if (file.error().kind() != ErrorKind::kNotFound) return pass_on(file);
@@ -264,7 +270,12 @@ void Folder::Impl::mind_lost_tags(const Plan& plan, std::vector<Record>* changed
 // Writes it down; true when arrivals and removals cannot be journalled and have to wait.
 Result<bool> Folder::Impl::commit_files(const std::vector<Record>& changed,
                                         const std::vector<Tombstone>& dropped, size_t added) {
-  if (!writable()) return added != 0 || !dropped.empty();
+  if (!writable()) {
+    const bool waits = added != 0 || !dropped.empty();
+    if (waits) mind_deferred(lock_is_shared ? "its state cannot be written"
+                                            : "the journal cannot be written");
+    return waits;
+  }
   if (journal && added != 0) {
     MH_TRY(journal->reserve_uids(state().uidnext, static_cast<uint32_t>(added)));
   }
@@ -277,9 +288,13 @@ Result<bool> Folder::Impl::commit_files(const std::vector<Record>& changed,
   if (kind != ErrorKind::kNoSpace && kind != ErrorKind::kReadOnly && kind != ErrorKind::kIo) {
     return pass_on(done);
   }
-  if (!warned_deferred) warn("new messages wait: " + done.error().message());
-  warned_deferred = true;
+  mind_deferred(done.error().message());
   return true;
+}
+
+// Told once, until it could be done again.
+void Folder::Impl::mind_deferred(const std::string& why) {
+  if (!std::exchange(warned_deferred, true)) warn("new messages wait: " + why);
 }
 
 Result<FilesOutcome> Folder::sync_files(bool thorough, const FlagsOf& flags_of) {

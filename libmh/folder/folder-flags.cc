@@ -16,20 +16,11 @@
 namespace mh {
 namespace {
 
-// Two changes of a directory within one tick of the kernel's clock look like one.
-constexpr Nanoseconds kTick = kSecond / 50;
 // A lock-less writer replaced the file while we wrote: how often we merge again.
 constexpr int kMostMerges = 5;
 // A pending write is journalled as the length of the old text in so many digits, the old text, and
 // the new one.
 constexpr size_t kLengthDigits = 16;
-
-bool same_names(const Listing& a, const Listing& b) {
-  return std::equal(a.entries.begin(), a.entries.end(), b.entries.begin(), b.entries.end(),
-                    [](const Entry& x, const Entry& y) {
-                      return x.number == y.number && x.file.same_file(y.file);
-                    });
-}
 
 void forget(FlagSets* flags, const NumberSet& uids) {
   for (NumberSet* set : {&flags->unseen, &flags->answered, &flags->flagged, &flags->deleted,
@@ -40,18 +31,6 @@ void forget(FlagSets* flags, const NumberSet& uids) {
 }
 
 }  // namespace
-
-// Whether every number of the listing is still what it was. Called under nmh's lock.
-Result<bool> Folder::Impl::listing_holds() {
-  MH_TRY_SET(const FileStat stat, fs.fstat(dir.get()));
-  if (!(DirectoryStamp::of(stat) == listing->directory)) return false;
-  if (!numbers_are_sure()) {
-    return fail(ErrorKind::kBusy, location.folder + ": not all of it could be listed");
-  }
-  if (listing->directory.mtime + kTick < listing->taken_at) return true;
-  MH_TRY_SET(const Listing again, scan_folder(fs, dir.get()));
-  return again.whole && same_names(*listing, again);
-}
 
 // Where a part of the folder could not be listed (a bad block), no removal is believed, and a message
 // may seem to bear the number that another one has got since.
@@ -110,12 +89,12 @@ std::string Folder::Impl::repaired(const std::string& text) {
   return std::string(intended);
 }
 
-
-void Folder::Impl::remember(const FlagMergeOutput& merged, const SequencesText& file) {
+void Folder::Impl::remember(const SequencesMemory& sequences_then, const SequencesText& file) {
   // The first sight of a folder is over when all of it was seen: what was there is no arrival.
   const bool first_sight = !now.sequences.known && (deferred || (listing && !listing->whole));
-  now.sequences = merged.memory;
+  now.sequences = sequences_then;
   if (first_sight) now.sequences.known = false;
+  now.context = 0;
   now.sequences_inode = file.exists ? file.stat.inode : 0;
   now.sequences_size = file.stat.size;
   now.sequences_mtime = file.stat.mtime;
@@ -150,7 +129,7 @@ void Folder::Impl::remember_directory(bool merged) {
 
 // Not flushed: should it be lost together with the index, an arrival is decided about once more.
 void Folder::Impl::note_undecided(const NumberSet& undecided) {
-  if (!journal || !journal->writable()) return;
+  if (!journal || !writable()) return;
   const bool same = undecided == state().undecided;
   if (same && !at_first_sight()) return;
   if (!same) journal->add_undecided(undecided);
@@ -159,9 +138,8 @@ void Folder::Impl::note_undecided(const NumberSet& undecided) {
   static_cast<void>(noted);  // still collected: the next one brings it
 }
 
-Result<FlagMergeOutput> Folder::Impl::merge(const std::string& text, const FolderMemory& memory,
+Result<FlagMergeOutput> Folder::Impl::merge(const Sequences& file, const FolderMemory& memory,
                                             const FlagsInput& input) {
-  const Sequences file = Sequences::parse(text);
   FlagMergeInput merge;
   merge.map = &settings.flags;
   merge.file = &file;
@@ -189,7 +167,7 @@ Status Folder::Impl::write_sequences(SequencesFile::Hold& hold, const std::strin
                                      const Sequences& next, SequencesText* file) {
   const std::string text =
       next.print_padded(old_text.size(), settings.flags.unseen_names().front());
-  if (journal && journal->writable()) {
+  if (journal && writable()) {
     std::string intent;
     append_hex64(intent, old_text.size());
     journal->add_pending_sequences(intent + old_text + text);
@@ -225,7 +203,7 @@ Result<FlagMergeOutput> Folder::Impl::merge_and_write(SequencesFile::Hold& hold,
                                                       const NumberSet& removed) {
   MH_TRY_SET(SequencesText file, hold.read());
   const std::string text = repaired(file.text);
-  MH_TRY_SET(FlagMergeOutput merged, merge(text, memory, input));
+  MH_TRY_SET(FlagMergeOutput merged, merge(Sequences::parse(text), memory, input));
   if (merged.to_file || text != file.text || !removed.empty()) {
     Sequences next = merged.to_file ? *merged.to_file : Sequences::parse(text);
     if (!removed.empty()) {
@@ -233,57 +211,36 @@ Result<FlagMergeOutput> Folder::Impl::merge_and_write(SequencesFile::Hold& hold,
       merged.memory = memory_after(next);
     }
     MH_TRY(write_sequences(hold, file.text, next, &file));
-    if (journal && journal->writable()) journal->add_pending_sequences("");
+    if (journal && writable()) journal->add_pending_sequences("");
   }
-  remember(merged, file);
+  remember(merged.memory, file);
   return merged;
-}
-
-// A folder whose sequences we may read and not write: what is pending stays pending.
-Result<FlagsOutcome> Folder::Impl::sync_read_only(const FolderMemory& memory, FlagsInput input) {
-  FlagsOutcome outcome;
-  input.pending.clear();
-  input.expired.clear();
-  MH_TRY_SET(const SequencesText file, sequences->read_unlocked(settings.sequences_wait));
-  MH_TRY_SET(const bool holds, listing_holds());
-  if (!holds) {
-    outcome.moved = true;
-    remember_directory(false);
-    return outcome;
-  }
-  MH_TRY_SET(FlagMergeOutput merged, merge(file.text, memory, input));
-  note_undecided(merged.undecided);
-  remember_directory(true);
-  remember(merged, file);
-  outcome.to_index = std::move(merged.to_index);
-  outcome.undecided = std::move(merged.undecided);
-  return outcome;
 }
 
 // The messages are served whatever is wrong with the sequences; the admin is told once.
 void Folder::Impl::mind_sequences_error(const Error& error) {
   if (error.kind() == ErrorKind::kBusy || warned_sequences) return;
   warned_sequences = true;
-  warn(error.message() + ": flags are as they were last known until " + settings.sequences_name +
-       " can be read");
+  const std::string& name =
+      settings.sequences_name.empty() ? settings.context : settings.sequences_name;
+  warn(error.message() + ": flags are as they were last known until " + name + " can be read");
 }
 
 // One hold of nmh's lock: removals, then the merge. kBusy: merge again.
 Status Folder::Impl::sync_locked(SequencesFile::Hold& hold, const FolderMemory& memory,
                                  const FlagsInput& input, Removed* removed,
                                  FlagsOutcome* outcome) {
-  MH_TRY_SET(const bool holds, listing_holds());
+  const OwnLock lock =
+      settings.locking == DataLocking::kDot ? OwnLock::kInFolder : OwnLock::kNotInFolder;
+  MH_TRY_SET(const bool holds, listing_holds(lock));
   if (!holds) {
     outcome->moved = true;
     return {};
   }
-  NumberSet to_remove = input.expunge;
-  for (const uint32_t uid : removed->uids) to_remove.remove(uid);
-  if (!to_remove.empty()) {
-    const Status done = remove_messages(to_remove, input.flags_of, removed);
-    if (!done) warn("messages could not be removed: " + done.error().message());
-  }
+  remove_asked(input, removed);
   MH_TRY_SET(FlagMergeOutput merged, merge_and_write(hold, memory, input, removed->numbers));
+  hold.release();
+  if (lock == OwnLock::kInFolder) MH_TRY(list_after_unlock());
   remember_directory(true);
   outcome->busy = false;
   outcome->to_index = std::move(merged.to_index);
@@ -294,13 +251,24 @@ Status Folder::Impl::sync_locked(SequencesFile::Hold& hold, const FolderMemory& 
 Result<FlagsOutcome> Folder::Impl::sync_flags(const FolderMemory& memory, FlagsInput input,
                                               Removed* removed) {
   FlagsOutcome outcome;
+  if (settings.sequences_name.empty()) {
+    auto done = sync_without_file(memory, std::move(input), removed);
+    if (done) return done;
+    mind_sequences_error(done.error());
+    outcome.busy = true;
+    return outcome;
+  }
+  if (nothing_to_merge(memory, input)) {
+    outcome.undecided = std::move(input.undecided);
+    return outcome;
+  }
   outcome.busy = true;
   for (int attempt = 0; attempt < kMostMerges; ++attempt) {
-    auto hold = sequences->acquire(settings.sequences_wait);
+    auto hold = sequences_lock(settings.sequences_wait);
     if (!hold) {
       const ErrorKind kind = hold.error().kind();
       if (kind == ErrorKind::kPermission || kind == ErrorKind::kReadOnly) {
-        auto read = sync_read_only(memory, std::move(input));
+        auto read = sync_private(memory, std::move(input), removed);
         if (read) return read;
         hold = pass_on(read);
       }
@@ -339,11 +307,6 @@ Result<FlagsOutcome> Folder::sync_flags(const FolderMemory& memory, FlagsInput i
   if (!outcome->busy && !outcome->moved) in.note_undecided(outcome->undecided);
   if (!outcome->busy && !outcome->moved && in.journal) in.now.journal_offset = in.journal->offset();
   return outcome;
-}
-
-// Whether every number of the listing still is what it was, for callers that change files.
-Result<SequencesFile::Hold> Folder::Impl::sequences_lock() {
-  return sequences->acquire(settings.sequences_wait);
 }
 
 }  // namespace mh

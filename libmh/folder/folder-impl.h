@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 //
 // The inside of Folder, shared by its parts: folder.cc (opening, locking, the journal's facts),
-// folder-files.cc (listing and UIDs), folder-flags.cc (sequences), folder-message.cc (opening one
-// message), folder-adopt.cc and folder-recovery.cc (the journal is lost or old). Not for use outside of libmh/folder/.
+// folder-files.cc (listing and UIDs), folder-flags.cc (sequences), folder-hold.cc (nmh's lock),
+// folder-private.cc (sequences in nmh's context), folder-message.cc (opening one message),
+// folder-adopt.cc, folder-save.cc, folder-guard.cc and folder-remove.cc, folder-recovery.cc (the
+// journal is lost or old). Not for use outside of libmh/folder/.
 #pragma once
 
 #include <map>
@@ -23,6 +25,9 @@ inline constexpr Nanoseconds kGuardTime = 60 * kSecond;
 // Whether a journal that cannot be opened for this reason is to be made anew.
 bool is_lost(const Error& opening_the_journal);
 
+// Whether our hold of nmh's lock is a file in the folder.
+enum class OwnLock : bool { kNotInFolder, kInFolder };
+
 struct Folder::Impl {
   Impl(Fs& the_fs, FolderSettings the_settings)
       : fs(the_fs), settings(std::move(the_settings)) {}
@@ -38,9 +43,11 @@ struct Folder::Impl {
   JournalState memory_state;         // instead of the journal's
   std::unique_ptr<Store> store;
   std::optional<FolderLock> held;
+  bool lock_is_shared = false;  // as it was had last: we may only read the state
   bool warned_deferred = false;
   bool warned_sequences = false;
   bool warned_keywords = false;
+  bool warned_stale_lock = false;
 
   // All alive records in UID order, as of the journal's (generation, offset).
   bool loaded = false;
@@ -64,6 +71,14 @@ struct Folder::Impl {
   std::map<uint32_t, FileIdentity> verified;  // compared by open_message(), not yet in a record
   FolderMemory now;                           // what memory() returns
   std::optional<SequencesFile> sequences;
+  Fd context_dir;
+  std::optional<SequencesFile> context;  // nmh's context, once it was needed
+  bool context_refused = false;          // it cannot be written
+  struct WrittenFlags {
+    Nanoseconds at = 0;
+    std::vector<FlagChange> changes;  // by UID
+  };
+  std::vector<WrittenFlags> written_flags;  // to the context, a moment ago
   Fd workshop;                  // tmp/ of the state
   bool swept = false;           // this process has looked after the adoptions in it
   bool looked_for_leftovers = false;
@@ -75,7 +90,7 @@ struct Folder::Impl {
 
   bool at_first_sight() const { return state().options.contains(std::string(kFirstSight)); }
   const JournalState& state() const { return journal ? journal->state() : memory_state; }
-  bool writable() const { return !journal || journal->writable(); }
+  bool writable() const { return !journal || (journal->writable() && !lock_is_shared); }
   void warn(const std::string& text) const {
     if (settings.warn) settings.warn(location.folder + ": " + text);
   }
@@ -83,6 +98,7 @@ struct Folder::Impl {
   // folder.cc
   Status load_state();
   Result<FolderLock> lock_folder();
+  Result<FolderLock> lock_as_may_be();
   Status load_records();
   Record* find(uint32_t uid);
   // Writes facts: to the journal durably, or to memory. On an error nothing of them counts.
@@ -114,6 +130,7 @@ struct Folder::Impl {
   void free_numbers(const Plan& plan);
   void note_arrivals(const std::vector<Added>& added);
   void mind_lost_tags(const Plan& plan, std::vector<Record>* changed);
+  void mind_deferred(const std::string& why);
   Result<bool> commit_files(const std::vector<Record>& changed,
                             const std::vector<Tombstone>& dropped, size_t added);
 
@@ -146,6 +163,7 @@ struct Folder::Impl {
   Status put_back(const std::string& name, uint32_t number);
   Result<bool> remove_file(uint32_t number, const Record& record, bool backup);
   Result<bool> is_file_of(int where, const std::string& name, const Record& record);
+  void remove_asked(const FlagsInput& input, Removed* removed);
   Status remove_messages(const NumberSet& uids, const FlagsOf& flags_of, Removed* removed);
   Status sweep_outgoing();
 
@@ -156,8 +174,11 @@ struct Folder::Impl {
   bool unlockable(const SequencesFile::Hold& hold) const;
   uint32_t first_number(uint32_t highest, bool unlockable) const;
   Status link_messages(std::span<NewMessage> messages, uint32_t first);
+  void put_flags(std::span<const NewMessage> messages, Sequences* next) const;
   Status mark_messages(SequencesFile::Hold& hold, std::span<const NewMessage> messages,
                        FolderMemory* memory);
+  Status give_numbers(std::span<NewMessage> messages, const FolderMemory& memory,
+                      bool is_unlockable, FolderMemory* after);
   Result<FolderMemory> bring_in(std::span<NewMessage> messages, const FolderMemory& memory);
   void undo_messages(std::span<const NewMessage> messages);
   Status note_saved(std::span<const NewMessage> messages);
@@ -167,19 +188,23 @@ struct Folder::Impl {
   bool guards() const;
   void release_guards(std::vector<Record>* changed);
 
+  // folder-hold.cc
+  Result<SequencesFile::Hold> sequences_lock(Nanoseconds timeout);
+  Result<bool> listing_holds(OwnLock lock);
+  Status list_after_unlock();
+  bool nothing_to_merge(const FolderMemory& memory, const FlagsInput& input);
+
   // folder-flags.cc
-  Result<SequencesFile::Hold> sequences_lock();
-  Result<bool> listing_holds();
   bool numbers_are_sure() const;
   std::vector<NumberedMessage> numbered(const FolderMemory& memory, const FlagsInput& input) const;
   std::string repaired(const std::string& text);
   void recheck(Nanoseconds at);
   bool files_untold() const;
   SequencesMemory memory_after(const Sequences& written) const;
-  void remember(const FlagMergeOutput& merged, const SequencesText& file);
+  void remember(const SequencesMemory& sequences_then, const SequencesText& file);
   void remember_directory(bool merged);
   void note_undecided(const NumberSet& undecided);
-  Result<FlagMergeOutput> merge(const std::string& text, const FolderMemory& memory,
+  Result<FlagMergeOutput> merge(const Sequences& file, const FolderMemory& memory,
                                 const FlagsInput& input);
   Status write_sequences(SequencesFile::Hold& hold, const std::string& old_text,
                          const Sequences& next, SequencesText* file);
@@ -189,7 +214,30 @@ struct Folder::Impl {
                      const FlagsInput& input, Removed* removed, FlagsOutcome* outcome);
   Result<FlagsOutcome> sync_flags(const FolderMemory& memory, FlagsInput input, Removed* removed);
   void mind_sequences_error(const Error& error);
-  Result<FlagsOutcome> sync_read_only(const FolderMemory& memory, FlagsInput input);
+
+  // folder-private.cc
+  SequencesFile* context_file();
+  std::optional<FlagChange> overwritten(const FlagChange& change, const FlagSets& in_file,
+                                        const FlagSets& in_index);
+  void put_back_overwritten(const Sequences& found, FlagsInput* input);
+  bool may_write_context();
+  Result<SequencesText> read_context();
+  Result<FlagMergeOutput> write_context(const Sequences& public_ones, const FolderMemory& memory,
+                                        const FlagsInput& input, const NumberSet& removed,
+                                        SequencesText* text);
+  Result<FlagMergeOutput> merge_private(const Sequences& public_ones, const FolderMemory& memory,
+                                        FlagsInput& input, const NumberSet& removed,
+                                        SequencesText* text);
+  Result<FlagMergeOutput> merge_over(const Sequences& public_ones, const std::string& text,
+                                     const FolderMemory& memory, const FlagsInput& input,
+                                     const NumberSet& removed);
+  void remember_context(const SequencesText& text);
+  Result<FlagsOutcome> sync_private(const FolderMemory& memory, FlagsInput input,
+                                    Removed* removed);
+  Result<FlagsOutcome> sync_without_file(const FolderMemory& memory, FlagsInput input,
+                                         Removed* removed);
+  Status mark_private(std::span<const NewMessage> messages, FolderMemory* memory);
+  Status mark_private_once(std::span<const NewMessage> messages, FolderMemory* memory);
 };
 
 }  // namespace mh

@@ -111,7 +111,16 @@ Result<bool> Folder::Impl::is_file_of(int where, const std::string& name, const 
   return is_message(record, &file);
 }
 
-// Under nmh's lock, with a listing that holds. Those that are not what they were stay.
+// What is still to be removed of what was asked for. With a listing that holds.
+void Folder::Impl::remove_asked(const FlagsInput& input, Removed* removed) {
+  NumberSet to_remove = input.expunge;
+  for (const uint32_t uid : removed->uids) to_remove.remove(uid);
+  if (to_remove.empty()) return;
+  const Status done = remove_messages(to_remove, input.flags_of, removed);
+  if (!done) warn("messages could not be removed: " + done.error().message());
+}
+
+// Under nmh's lock where there is one, with a listing that holds. Those that are not what they were stay.
 Status Folder::Impl::remove_messages(const NumberSet& uids, const FlagsOf& flags_of,
                                      Removed* removed) {
   Status failed;

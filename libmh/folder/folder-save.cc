@@ -75,7 +75,7 @@ NewMessagePlace Folder::Impl::message_place() {
 Result<NewMessage> Folder::begin_message() {
   Impl& in = *impl_;
   MH_TRY(in.load_state());
-  if (!in.journal || !in.journal->writable()) {
+  if (!in.journal || !in.writable()) {
     return fail(ErrorKind::kReadOnly, in.location.folder + ": its state cannot be written");
   }
   return make_message(in.fs, in.message_place());
@@ -131,7 +131,7 @@ Status Folder::Impl::write_save_intents(std::span<NewMessage> messages) {
 
 // Whether programs that take no lock may be at work because they found no file to lock.
 bool Folder::Impl::unlockable(const SequencesFile::Hold& hold) const {
-  if (settings.sequences_name.empty() || hold.made()) return true;
+  if (hold.made()) return true;
   const auto file = fs.stat(dir.get(), settings.sequences_name.c_str(), Follow::kNo);
   return !file || (file->birth != 0 && file->birth + kUnlockable > fs.now());
 }
@@ -165,7 +165,16 @@ Status Folder::Impl::link_messages(std::span<NewMessage> messages, uint32_t firs
   return {};
 }
 
-// Stale entries of the new numbers go, their flags come. Merges nothing: what others wrote is left
+// Stale entries of the new numbers go, their flags come.
+void Folder::Impl::put_flags(std::span<const NewMessage> messages, Sequences* next) const {
+  next->remove_numbers(numbers_of(messages));
+  for (const FlagChange& change : changes_of(messages)) {
+    if (settings.drafts && change.flag == kDraft) continue;
+    settings.flags.apply(*next, change);
+  }
+}
+
+// Merges nothing: what others wrote is left
 // for the next sync, which `memory` makes sure of.
 Status Folder::Impl::mark_messages(SequencesFile::Hold& hold, std::span<const NewMessage> messages,
                                    FolderMemory* memory) {
@@ -179,49 +188,52 @@ Status Folder::Impl::mark_messages(SequencesFile::Hold& hold, std::span<const Ne
   const std::string text = repaired(file.text);
   Sequences next = Sequences::parse(text);
   const uint64_t before = next.hash_without_cur();
-  next.remove_numbers(numbers_of(messages));
-  for (const FlagChange& change : changes_of(messages)) {
-    if (settings.drafts && change.flag == kDraft) continue;
-    settings.flags.apply(next, change);
-  }
+  put_flags(messages, &next);
   if (text != file.text || next.hash_without_cur() != before) {
     MH_TRY(write_sequences(hold, file.text, next, &file));
     journal->add_pending_sequences("");
   }
   if (as_known) {
     now = known;
-    FlagMergeOutput merged;
-    merged.memory = memory_after(next);
-    remember(merged, file);
+    remember(memory_after(next), file);
     *memory = now;
   }
+  return {};
+}
+
+Status Folder::Impl::give_numbers(std::span<NewMessage> messages, const FolderMemory& memory,
+                                  bool is_unlockable, FolderMemory* after) {
+  MH_TRY_SET(const FileStat before, fs.fstat(dir.get()));
+  const bool same = DirectoryStamp::of(before) == memory.directory;
+  uint32_t highest = memory.highest;
+  if (!same) {
+    MH_TRY_SET(highest, highest_number(fs, dir.get()));
+  }
+  MH_TRY(link_messages(messages, first_number(highest, is_unlockable)));
+  MH_TRY_SET(const FileStat stat, fs.fstat(dir.get()));
+  if (!same) return {};
+  after->directory = DirectoryStamp::of(stat);
+  after->highest = messages.back().record.number;
+  now.recheck_at = after->recheck_at;
+  recheck(std::max(stat.mtime, stat.ctime) + kSettle + 1);
+  if (guards()) recheck(fs.now() + kGuardTime);
+  after->recheck_at = now.recheck_at;
   return {};
 }
 
 Result<FolderMemory> Folder::Impl::bring_in(std::span<NewMessage> messages,
                                             const FolderMemory& memory) {
   FolderMemory after = memory;
+  if (settings.sequences_name.empty()) {
+    MH_TRY(give_numbers(messages, memory, true, &after));
+    MH_TRY(mark_private(messages, &after));
+    return after;
+  }
   bool linked = false;
   for (int attempt = 0; attempt < kMostAttempts; ++attempt) {
-    MH_TRY_SET(auto hold, sequences->acquire(settings.lock_timeout));
-    if (!linked) {
-      MH_TRY_SET(const FileStat before, fs.fstat(dir.get()));
-      const bool same = DirectoryStamp::of(before) == memory.directory;
-      uint32_t highest = memory.highest;
-      if (!same) {
-        MH_TRY_SET(highest, highest_number(fs, dir.get()));
-      }
-      MH_TRY(link_messages(messages, first_number(highest, unlockable(hold))));
-      linked = true;
-      MH_TRY_SET(const FileStat stat, fs.fstat(dir.get()));
-      if (same) {
-        after.directory = DirectoryStamp::of(stat);
-        after.highest = messages.back().record.number;
-        now.recheck_at = after.recheck_at;
-        recheck(std::max(stat.mtime, stat.ctime) + kSettle + 1);
-        if (guards()) recheck(fs.now() + kGuardTime);
-        after.recheck_at = now.recheck_at;
-      }
+    MH_TRY_SET(auto hold, sequences_lock(settings.lock_timeout));
+    if (!std::exchange(linked, true)) {
+      MH_TRY(give_numbers(messages, memory, unlockable(hold), &after));
     }
     const Status marked = mark_messages(hold, messages, &after);
     if (marked) return after;

@@ -2,6 +2,7 @@
 #include "libmh/folder/folder.h"
 
 #include <fcntl.h>
+#include <sodium.h>
 
 #include <algorithm>
 
@@ -73,9 +74,9 @@ Result<std::unique_ptr<Folder>> Folder::open(Fs& fs, Root& root, const std::stri
 Status Folder::Impl::load_state() {
   if (state_loaded) return {};
   if (!state_dir) {
-    // Whoever sees this sees it alone and for this session: the validity must be nobody else's.
-    memory_state.header.uidvalidity =
-        static_cast<uint32_t>(std::clamp<Nanoseconds>(fs.now() / kSecond, 1, UINT32_MAX - 1));
+    // Whoever sees this sees it alone and for this session: the validity must be nobody else's, nor
+    // that of the next session. Those that are kept anywhere are higher.
+    memory_state.header.uidvalidity = 1 + randombytes_uniform(kPrivateUidvalidities - 1);
     memory_state.header.mailbox_guid = location.guid;
     store = make_memory_store();
     warn("no place for its state can be written: UIDs last for this session only");
@@ -98,6 +99,16 @@ Result<FolderLock> Folder::Impl::lock_folder() {
                              {location.directory_mode & 0666, location.gid, settings.lock_timeout});
 }
 
+// Who may only read the state shares the lock, and writes nothing.
+Result<FolderLock> Folder::Impl::lock_as_may_be() {
+  auto taken = lock_folder();
+  lock_is_shared = !taken && (taken.error().kind() == ErrorKind::kPermission ||
+                              taken.error().kind() == ErrorKind::kReadOnly);
+  if (!lock_is_shared) return taken;
+  return FolderLock::acquire(fs, state_dir.get(), kLockFile.data(),
+                             {.timeout = settings.lock_timeout, .shared = true});
+}
+
 uint32_t Folder::uidvalidity() const { return impl_->state().header.uidvalidity; }
 const NumberSet& Folder::undecided() const { return impl_->state().undecided; }
 uint64_t Folder::modseq_floor() const { return impl_->state().modseq_floor; }
@@ -117,7 +128,7 @@ Status Folder::lock() {
   Impl& in = *impl_;
   MH_TRY(in.load_state());
   if (in.state_dir) {
-    MH_TRY_SET(FolderLock taken, in.lock_folder());
+    MH_TRY_SET(FolderLock taken, in.lock_as_may_be());
     in.held.emplace(std::move(taken));
   }
   if (!in.journal) return {};
@@ -126,7 +137,7 @@ Status Folder::lock() {
     in.held.reset();
     return pass_on(fresh);
   }
-  if (in.journal->writable() && in.journal->state().directory != in.location.directory) {
+  if (in.writable() && in.journal->state().directory != in.location.directory) {
     in.journal->add_directory(in.location.directory);
   }
   return {};
@@ -250,14 +261,14 @@ Status Folder::reserve_modseq(uint64_t modseq) {
     in.memory_state.modseq_floor = modseq + kModseqReserve;
     return {};
   }
-  if (!in.journal->writable()) return {};
+  if (!in.writable()) return {};
   in.journal->add_modseq_floor(modseq + kModseqReserve);
   return in.commit({}, {});
 }
 
 Status Folder::change_identity(const Identity& wanted) {
   Impl& in = *impl_;
-  if (!in.journal || !in.journal->writable()) {
+  if (!in.journal || !in.writable()) {
     return fail(ErrorKind::kReadOnly, in.location.folder + ": its state cannot be written");
   }
   MH_TRY(in.load_records());
@@ -299,7 +310,7 @@ void Folder::set_index_seal(const IndexSeal& seal) {
 
 Status Folder::maintain() {
   Impl& in = *impl_;
-  if (!in.journal || !in.journal->writable() || !in.held) return {};
+  if (!in.journal || !in.writable() || !in.held) return {};
   MH_TRY(in.load_records());
   const auto header = in.store->header();
   const JournalState& facts = in.journal->state();

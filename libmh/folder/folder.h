@@ -24,9 +24,10 @@
 // listing is known. The pass over the directory comes pass_delay later, when it has settled; until
 // then no removal, no other change and no "same" is believed.
 //
-// Nothing is announced that the journal does not hold durably. A process that cannot write the
-// journal serves what it holds (read_only()); a folder without any writable state is served from
-// memory under a UIDVALIDITY of its own.
+// Nothing is announced that the journal does not hold durably; where the index lies, on disk or in
+// memory, makes no difference to that. A process that cannot write the journal serves what it holds
+// (read_only()); a folder without any writable state is served from memory under a UIDVALIDITY of
+// its own.
 #pragma once
 
 #include <cstdint>
@@ -55,7 +56,11 @@ namespace mh {
 
 struct FolderSettings {
   FlagMap flags;
-  std::string sequences_name = ".mh_sequences";
+  std::string sequences_name = ".mh_sequences";  // "": all sequences are private
+  // nmh's context file, for private sequences, and how nmh spells this folder's path in it
+  // (libmh/format/private-sequences.h); "" when there is none.
+  std::string context = {};
+  std::string name_in_context = {};
   DataLocking locking = DataLocking::kFcntl;
   Nanoseconds lock_timeout = 20 * kSecond;       // for the folder lock
   Nanoseconds sequences_wait = kSecond / 5;      // for nmh's lock, in a sync
@@ -79,6 +84,7 @@ struct FolderMemory {
   uint64_t sequences_size = 0;
   Nanoseconds sequences_mtime = 0;
   Nanoseconds sequences_ctime = 0;
+  uint64_t context = 0;  // context_stamp() where flags come from it, else 0
   SequencesMemory sequences;
   uint64_t generation = 0;      // the journal up to here is in the index
   uint64_t journal_offset = 0;
@@ -96,6 +102,9 @@ struct MessageHint {
 MessageHint hint_of(const Record& record);
 // Of inode, size, mtime and ctime; never 0.
 uint64_t stamp_of(const FileIdentity& file);
+
+// Of the context file as it is now, for FolderMemory; 0 when its path is "".
+uint64_t context_stamp(Fs& fs, const std::string& context);
 
 // An open message: the bytes from prefix to prefix + size are the IMAP message.
 struct OpenMessage {
@@ -183,8 +192,9 @@ class Folder {
   // The state's directory bears the GUID that the mailbox had first; replication may change it.
   Result<Guid> mailbox_guid();
 
-  // Two stats. False also when recheck_at has come, or open_message() found something amiss. True
-  // while the folder still is as it was when arrivals were announced, until the pass is due.
+  // Two stats, three where flags come from nmh's context. False also when recheck_at has come, or
+  // open_message() found something amiss. True while the folder still is as it was when arrivals were
+  // announced, until the pass is due.
   Result<bool> unchanged(const FolderMemory& memory);
   // Lists the folder and reads what reconcile() will ask for, so that the lock is held briefly.
   // Without `arrivals_first` all of it, however big it is.

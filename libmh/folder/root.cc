@@ -93,6 +93,7 @@ StateRoot* Root::private_root() {
   auto opened = StateRoot::open(*fs_, private_path_, true, 0700, static_cast<gid_t>(-1));
   if (!opened || !(*opened)->writable()) return nullptr;
   private_ = opened->get();
+  private_->set_private();
   roots_[private_path_] = std::move(*opened);
   return private_;
 }
@@ -340,7 +341,8 @@ Status Root::make_state(Location* location) {
   Guid guid{};
   randombytes_buf(guid.data(), guid.size());
   JournalState state;
-  const uint32_t earlier = location->root->has_given() ? 0 : earlier_uidvalidity(*location);
+  const bool told_by_tags = location->root != private_ && !location->root->has_given();
+  const uint32_t earlier = told_by_tags ? earlier_uidvalidity(*location) : 0;
   MH_TRY_SET(state.header.uidvalidity, location->root->new_uidvalidity(earlier));
   state.header.mailbox_guid = guid;
   state.header.created = fs_->now() / kSecond;

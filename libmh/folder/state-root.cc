@@ -316,7 +316,7 @@ Result<uint32_t> StateRoot::new_uidvalidity(uint32_t above) {
   // The highest in use is known only when no journal is left out.
   MH_TRY(read_unlisted());
   const auto now = static_cast<uint32_t>(
-      std::clamp<Nanoseconds>(fs_->now() / kSecond, 1, UINT32_MAX - 1));
+      std::clamp<Nanoseconds>(fs_->now() / kSecond - uidvalidity_lag_, 1, UINT32_MAX - 1));
   const uint32_t floor = std::max(last_uidvalidity_, above);
   if (floor == UINT32_MAX) {
     return fail(ErrorKind::kCorrupt, path_ + ": no UIDVALIDITY is left to be given");

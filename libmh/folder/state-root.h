@@ -36,12 +36,21 @@ namespace mh {
 
 std::string guid_text(const Guid& guid);
 
+// UIDVALIDITYs follow the clock, so those of all trees lie near now. What only one user or session
+// sees, because the tree's own state cannot be written, must never look like them: a state of one
+// user's own lags behind by so much, one in memory is below kPrivateUidvalidities. So the tree's own
+// are greater, if it gets any one day.
+inline constexpr uint32_t kPrivateUidvalidityLag = 1u << 30;
+inline constexpr uint32_t kPrivateUidvalidities = 1u << 29;
+
 class StateRoot {
  public:
   // Opens the .mhsync at `path`; with `create`, makes it with this mode and gid when it is absent
   // (the parent must exist). kNotFound, kPermission.
   static Result<std::unique_ptr<StateRoot>> open(Fs& fs, std::string path, bool create,
                                                  mode_t mode, gid_t gid);
+  // This is a private one: what it gives is told to one user alone.
+  void set_private() { uidvalidity_lag_ = kPrivateUidvalidityLag; }
 
   const std::string& path() const { return path_; }
   const TagKey& key() const { return key_; }
@@ -80,7 +89,8 @@ class StateRoot {
   Status set_folder(const DirectoryIdentity& directory, bool is_folder);
   // Remembers one that was not given by new_uidvalidity().
   Status note_uidvalidity(uint32_t uidvalidity);
-  // Greater than all given here and than `above`, and not below now. Durable before it is returned.
+  // Greater than all given here and than `above`, and not below now, but see set_private(). Durable
+  // before it is returned.
   Result<uint32_t> new_uidvalidity(uint32_t above);
 
  private:
@@ -102,6 +112,7 @@ class StateRoot {
   bool torn_ = false;
   uint64_t lines_ = 0;
   uint32_t last_uidvalidity_ = 0;
+  uint32_t uidvalidity_lag_ = 0;
   std::map<Guid, DirectoryIdentity> states_;
   std::map<std::pair<uint64_t, Nanoseconds>, DirectoryIdentity> non_folders_;
   std::map<std::pair<uint64_t, Nanoseconds>, std::vector<Guid>> by_identity_;

@@ -10,12 +10,13 @@ namespace {
 
 class Parser {
  public:
-  explicit Parser(std::string_view text) : rest_(text) {}
+  explicit Parser(std::string_view text) : rest_(text), size_(text.size()) {}
 
   ComponentText run() {
     while (!rest_.empty()) {
       const size_t newline = rest_.find('\n');
       ended_ = newline != std::string_view::npos;
+      begin_ = size_ - rest_.size();
       const std::string_view line = rest_.substr(0, newline);
       rest_.remove_prefix(ended_ ? newline + 1 : rest_.size());
       ++number_;
@@ -29,6 +30,7 @@ class Parser {
   void take(std::string_view line) {
     if (begins_with_blank(line) && in_field_) {
       value_.append(line).push_back('\n');  // of no use if that line is left out
+      if (!skipping_) result_.components.back().end = size_ - rest_.size();
       return;
     }
     finish_value();
@@ -57,7 +59,7 @@ class Parser {
     if (name.find('\0') != std::string_view::npos) note("has a NUL in its name");
     name = name.substr(0, name.find('\0'));
     while (!name.empty() && is_space(name.back())) name.remove_suffix(1);
-    result_.components.push_back({std::string(name), {}});
+    result_.components.push_back({std::string(name), {}, begin_, size_ - rest_.size()});
     value_.assign(line.substr(colon + 1)).push_back('\n');
     skipping_ = false;
   }
@@ -77,7 +79,9 @@ class Parser {
     note_problem(result_.problems, "line " + std::to_string(number_) + " " + std::string(what));
   }
 
-  std::string_view rest_;
+  std::string_view rest_;  // behind the line
+  const size_t size_;      // of the text
+  size_t begin_ = 0;       // of the line
   size_t number_ = 0;      // of the line
   bool ended_ = false;     // it had a newline
   bool in_field_ = false;  // a line that begins with a blank continues something

@@ -8,6 +8,7 @@
 // rest holds, so that our next write heals the file.
 #pragma once
 
+#include <cstddef>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -20,6 +21,8 @@ inline constexpr size_t kMaxComponentName = 996;
 struct Component {
   std::string name;   // as spelled, blanks before the colon cut off; may be empty
   std::string value;  // trimmed; each inner blank, tab or CR, and the end of a joined line, is ' '
+  size_t begin = 0;   // where its lines are in the text, the newline of the last included
+  size_t end = 0;
 };
 
 struct ComponentText {

@@ -3,7 +3,6 @@
 
 #include <set>
 
-#include "libmh/format/number-set.h"
 #include "libmh/format/text.h"
 
 namespace mh {
@@ -118,26 +117,6 @@ DataLocking Profile::datalocking() const {
   const std::string* value = find("datalocking");
   const LockingWord* known = value != nullptr ? locking_of(*value) : nullptr;
   return known != nullptr ? known->locking : DataLocking::kFcntl;
-}
-
-Sequences Profile::private_sequences(std::string_view folder_path) const {
-  constexpr std::string_view kStart = "atr-";
-  Sequences sequences;
-  for (const Component& component : components_) {
-    std::string_view name = component.name;
-    if (!name.starts_with(kStart) || !name.ends_with(folder_path)) continue;
-    name.remove_prefix(kStart.size());
-    if (name.size() < folder_path.size() + 2) continue;  // at least one letter and the dash
-    name.remove_suffix(folder_path.size());
-    if (name.back() != '-') continue;
-    name.remove_suffix(1);
-    if (name == "cur") {
-      sequences.set_cur(parse_nmh_cur(component.value).value_or(sequences.cur()));
-    } else {
-      sequences.set(name) = NumberSet::parse_nmh(component.value);
-    }
-  }
-  return sequences;
 }
 
 }  // namespace mh

@@ -16,7 +16,6 @@
 #include <vector>
 
 #include "libmh/format/component-text.h"
-#include "libmh/format/sequences.h"
 
 namespace mh {
 
@@ -56,10 +55,6 @@ class Profile {
   uint32_t folder_protect() const { return octal_or("Folder-Protect", 0700); }
   // An unknown word, with which every nmh command fails, counts as fcntl and is among problems().
   DataLocking datalocking() const;
-
-  // Private sequences of a folder: "atr-<name>-<path>", the path exactly as nmh spells it
-  // (absolute, no '/' at the end). The later of two holds; "cur" is cur().
-  Sequences private_sequences(std::string_view folder_path) const;
 
  private:
   std::string value_or(std::string_view name, std::string_view otherwise) const;

@@ -38,11 +38,11 @@ Status make_file(Fs& fs, int dir, const char* name, const FolderLock::Options& o
 }
 
 Result<Fd> open_file(Fs& fs, int dir, const char* name, const FolderLock::Options& options) {
-  constexpr int kFlags = O_RDWR | O_NOFOLLOW | O_NONBLOCK;
-  auto file = fs.open(dir, name, kFlags);
-  if (file || file.error().kind() != ErrorKind::kNotFound) return file;
+  const int flags = (options.shared ? O_RDONLY : O_RDWR) | O_NOFOLLOW | O_NONBLOCK;
+  auto file = fs.open(dir, name, flags);
+  if (file || options.shared || file.error().kind() != ErrorKind::kNotFound) return file;
   MH_TRY(make_file(fs, dir, name, options));
-  return fs.open(dir, name, kFlags);
+  return fs.open(dir, name, flags);
 }
 
 std::string holder_of(Fs& fs, int file) {
@@ -57,8 +57,8 @@ std::string holder_of(Fs& fs, int file) {
 }
 
 // True when we hold the lock and the file is still the one of that name.
-Result<bool> try_lock(Fs& fs, int dir, const char* name, int file) {
-  const Status locked = fs.set_lock(file, Lock::kWrite);
+Result<bool> try_lock(Fs& fs, int dir, const char* name, int file, Lock lock) {
+  const Status locked = fs.set_lock(file, lock);
   if (!locked && locked.error().kind() == ErrorKind::kBusy) return false;
   if (!locked) return pass_on(locked);
   MH_TRY_SET(const FileStat mine, fs.fstat(file));
@@ -94,7 +94,9 @@ Result<FolderLock> FolderLock::acquire(Fs& fs, int dir, const char* name, const 
   Fd file;
   do {
     MH_TRY_SET(file, open_file(fs, dir, name, options));
-    MH_TRY_SET(const bool locked, try_lock(fs, dir, name, file.get()));
+    MH_TRY_SET(const bool locked, try_lock(fs, dir, name, file.get(),
+                                           options.shared ? Lock::kRead : Lock::kWrite));
+    if (locked && options.shared) return FolderLock(fs, std::move(file));
     if (locked) {
       const std::string pid = pid_text(fs.process());
       // For messages only: a full disk must not keep us from working.

@@ -26,6 +26,9 @@ class FolderLock {
     gid_t gid = static_cast<gid_t>(-1);
     // 0: one attempt.
     Nanoseconds timeout = 0;
+    // For who may only read: excludes those who write, and is shared with others who read. Such a
+    // lock is had where the file can be read, and never makes it.
+    bool shared = false;
   };
 
   // kBusy after the time-out, naming the holder; kNotFound when the directory is gone; kPermission,

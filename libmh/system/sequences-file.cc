@@ -16,14 +16,21 @@ constexpr Nanoseconds kSecondLook = 40 * kMillisecond;
 // Two changes within a tick of the clock that stamps files look like one; the slowest tick is 10
 // ms.
 constexpr Nanoseconds kSettle = 20 * kMillisecond;
-// nmh touches its dot locks every 20 s; liblockfile, which it uses in Debian, breaks those of 300
-// s.
+// Of a dot lock, by its mtime. nmh touches its own every 20 s, and breaks those of others after 180
+// s, or with liblockfile (Debian) after 300 s, whatever pid is in it (measured). Python's mailbox
+// neither touches nor breaks any.
 constexpr Nanoseconds kStaleDotLock = 300 * kSecond;
 
 // Whether something with this ctime happened less than `window` ago. A stamp from the future (the
 // clock was set back) tells nothing, and must not make us wait for ever.
 bool is_young(Nanoseconds ctime, Nanoseconds now, Nanoseconds window) {
   return ctime > now - window && ctime <= now + kSecond;
+}
+
+// The other clock may be that of a file server and be a little ahead. A stamp from further ahead
+// comes from before this clock was set back, one from long ago often from a backup.
+bool is_stale_dot_lock(const FileStat& lock, Nanoseconds now) {
+  return lock.mtime <= now - kStaleDotLock || lock.mtime > now + kStaleDotLock;
 }
 
 bool same_file(const FileStat& one, const FileStat& other) {
@@ -90,6 +97,7 @@ SequencesFile::Hold& SequencesFile::Hold::operator=(Hold&& other) noexcept {
   locked_ = other.locked_;
   made_ = other.made_;
   dot_made_ = std::exchange(other.dot_made_, false);
+  passed_stale_lock_ = other.passed_stale_lock_;
   last_read_ = std::move(other.last_read_);
   return *this;
 }
@@ -125,8 +133,9 @@ Status SequencesFile::Hold::lock_as_profile_says() {
   const std::string lock = name_ + std::string(kSequencesLockSuffix);
   const auto dot = fs_->stat(dir_, lock.c_str(), Follow::kNo);
   if (!dot && dot.error().kind() != ErrorKind::kNotFound) return pass_on(dot);
-  if (dot && is_young(dot->ctime, fs_->now(), kStaleDotLock))
+  if (dot && !is_stale_dot_lock(*dot, fs_->now()))
     return fail(ErrorKind::kBusy, lock + " exists");
+  passed_stale_lock_ = dot.has_value();
   if (locking_ != DataLocking::kDot) return {};
   // Others may break the same stale lock at this moment; ours do not, as we hold the OFD lock.
   if (dot) MH_TRY(fs_->unlink(dir_, lock.c_str()));
@@ -263,6 +272,29 @@ Result<FileStat> SequencesFile::Hold::write(std::string_view text) {
   last_read_->text = text;
   last_read_->stat = after;
   return after;
+}
+
+Result<FileStat> SequencesFile::Hold::replace(std::string_view text) {
+  if (!last_read_ || text.size() >= last_read_->text.size()) return write(text);
+  std::string padded(text);
+  const size_t end = text.ends_with('\n') ? text.size() - 1 : text.size();
+  padded.insert(end, last_read_->text.size() - text.size(), ' ');
+  if (!text.empty()) MH_TRY(write(padded));
+  MH_TRY(cut_blanks(text));
+  MH_TRY_SET(const FileStat after, stat_current());
+  if (after.size != text.size()) return busy(name_, "written");
+  last_read_->text = text;
+  last_read_->stat = after;
+  return after;
+}
+
+// A last line without its newline is a line for nmh, and a file cut to nothing an empty one.
+Status SequencesFile::Hold::cut_blanks(std::string_view text) {
+  MH_TRY_SET(const FileStat now, stat_current());
+  if (!same_content(now, last_read_->stat)) return busy(name_, "written");
+  MH_TRY(fs_->truncate(file_.get(), text.size()));
+  if (!text.ends_with('\n')) return {};
+  return fs_->pwrite(file_.get(), "\n", 1, text.size() - 1);
 }
 
 // A write that failed half-way may have left a mix of old and new, on which every nmh command dies.

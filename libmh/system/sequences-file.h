@@ -98,6 +98,9 @@ class SequencesFile::Hold {
 
   // There was no file: see above.
   bool made() const { return made_; }
+  // There was a dot lock that somebody left long ago. It is gone if locking is kDot; else it is still
+  // there, as it is not ours to remove.
+  bool passed_stale_lock() const { return passed_stale_lock_; }
   // kBusy when the name no longer is the locked file: whoever replaced it knows no lock, what was
   // read before is void, and the hold is worth nothing any more.
   Status is_current() const;
@@ -111,6 +114,9 @@ class SequencesFile::Hold {
   //   kNoSpace: the old content was put back
   //   kIo, or any other: the file may be torn
   Result<FileStat> write(std::string_view text);
+  // The same for text of any length. A shorter one is written with blanks before its last newline,
+  // which are cut off then; at no instant is there a file that kills nmh.
+  Result<FileStat> replace(std::string_view text);
   void release();
 
  private:
@@ -121,6 +127,7 @@ class SequencesFile::Hold {
   Status lock_as_profile_says();
   Status take_dot_lock();
   Result<FileStat> stat_current() const;
+  Status cut_blanks(std::string_view text);
   Status put_back();
 
   Fs* fs_ = nullptr;
@@ -131,6 +138,7 @@ class SequencesFile::Hold {
   FileStat locked_;
   bool made_ = false;
   bool dot_made_ = false;
+  bool passed_stale_lock_ = false;
   std::optional<SequencesText> last_read_;
 };
 

@@ -14,6 +14,7 @@ fuzz_programs = \
 	tests/fuzz/fuzz-journal-facts \
 	tests/fuzz/fuzz-journal-line \
 	tests/fuzz/fuzz-number-set \
+	tests/fuzz/fuzz-private-sequences \
 	tests/fuzz/fuzz-profile \
 	tests/fuzz/fuzz-sequences \
 	tests/fuzz/fuzz-visible-part
@@ -49,6 +50,9 @@ tests_fuzz_fuzz_journal_line_LDFLAGS = $(fuzz_ldflags)
 tests_fuzz_fuzz_number_set_SOURCES = tests/fuzz/fuzz-number-set.cc $(fuzz_sources)
 tests_fuzz_fuzz_number_set_LDADD = $(fuzz_ldadd)
 tests_fuzz_fuzz_number_set_LDFLAGS = $(fuzz_ldflags)
+tests_fuzz_fuzz_private_sequences_SOURCES = tests/fuzz/fuzz-private-sequences.cc $(fuzz_sources)
+tests_fuzz_fuzz_private_sequences_LDADD = $(fuzz_ldadd)
+tests_fuzz_fuzz_private_sequences_LDFLAGS = $(fuzz_ldflags)
 tests_fuzz_fuzz_profile_SOURCES = tests/fuzz/fuzz-profile.cc $(fuzz_sources)
 tests_fuzz_fuzz_profile_LDADD = $(fuzz_ldadd)
 tests_fuzz_fuzz_profile_LDFLAGS = $(fuzz_ldflags)

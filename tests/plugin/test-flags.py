@@ -9,6 +9,7 @@ import fcntl
 import os
 import re
 import stat
+import subprocess
 import sys
 import time
 
@@ -564,7 +565,174 @@ class Cost(FlagCase):
         self.assertRegex(self.nmh.sequences_text(), r"(?m)^flagged: 1-300 *$")
 
 
+METHODS = ("fcntl", "dot", "flock", "lockf")
+
+
 class PrivateSequences(FlagCase):
+    def context(self):
+        with open(os.path.join(self.root, "context"), encoding="utf-8") as text:
+            return text.read()
+
+    def make_read_only(self, sequences):
+        self.nmh.write_sequences("inbox", sequences)
+        self.select().logout()
+        os.chmod(self.nmh.file("inbox", ".mh_sequences"), 0o400)
+        os.chmod(self.nmh.folder("inbox"), 0o500)
+        self.addCleanup(os.chmod, self.nmh.folder("inbox"), 0o700)
+
+    def test_flags_of_a_read_only_folder_are_written_to_the_context(self):
+        self.make_read_only({"unseen": "1-5", "flagged": "1", "work": "4"})
+        self.nmh.run("mark", "+inbox", "2", "-sequence", "mine", "-add", "-nopublic")
+        client = self.imap()
+        self.assertFalse(client.select().read_only)
+        client.store(3, "+FLAGS", "\\Flagged work")
+        client.store("1:5", "+FLAGS", "\\Seen")
+        client.logout()
+        self.assertEqual(self.nmh.sequences(), {"unseen": {1, 2, 3, 4, 5}, "flagged": {1},
+                                                "work": {4}}, "the public ones are as they were")
+        self.assertEqual(self.nmh.sequences_by_nmh(), {"mine": {2}, "flagged": {1, 3},
+                                                       "work": {3, 4}})
+        self.assertEqual(self.nmh.run("scan", "+inbox", "flagged", "-format", "%(msg)").split(),
+                         ["1", "3"])
+        client = self.select()
+        self.assertEqual(self.with_flag("\\Flagged", client), {1, 3})
+        self.assertEqual(self.with_flag("\\Seen", client), {1, 2, 3, 4, 5})
+        self.assertEqual(self.with_flag("mine", client), {2})
+
+    def test_a_change_of_the_context_is_told_at_the_next_command_and_by_status(self):
+        self.make_read_only({"unseen": "1-5"})
+        self.nmh.run("mark", "+inbox", "1", "3-5", "-sequence", "unseen", "-add", "-nopublic")
+        client, other = self.select(), self.imap()
+        self.assertEqual(self.with_flag("\\Seen", client), {2})
+        self.assertIn("UNSEEN 4", repr(other.ok("STATUS INBOX (UNSEEN)").untagged).replace(
+            "'", "").replace(",", ""))
+        self.nmh.run("mark", "+inbox", "3", "-sequence", "unseen", "-delete", "-nopublic")
+        self.assertIn("UNSEEN 3", repr(other.ok("STATUS INBOX (UNSEEN)").untagged).replace(
+            "'", "").replace(",", ""))
+        told = client.ok("NOOP").all("FETCH")
+        self.assertEqual([line.number for line in told], [3])
+        self.assertNothing(client.ok("NOOP"))
+
+    def test_what_else_the_context_says_stays_byte_for_byte(self):
+        Nmh(self.home, profile={"mh-sequences": ""})
+        others = ("Current-Folder:inbox \natr-flagged-%s/inbox/sub: 9 9\n#: a remark\nFolded: a\n b\n"
+                  % self.root)
+        with open(os.path.join(self.root, "context"), "w", encoding="utf-8") as out:
+            out.write(others)
+        client = self.select()
+        client.store("1:5", "+FLAGS.SILENT", "\\Seen")
+        client.store("2:3", "+FLAGS", "\\Flagged")
+        self.assertEqual(self.context(), others + f"atr-flagged-{self.root}/inbox: 2-3\n")
+        client.store("2:3", "-FLAGS", "\\Flagged")
+        self.assertEqual(self.context(), others)
+
+    def test_mark_and_pick_and_a_session_take_turns(self):
+        Nmh(self.home, profile={"mh-sequences": "", "context": "ctx"})
+        client = self.select()
+        client.store("1:5", "+FLAGS.SILENT", "\\Seen")
+        for turn in (1, 2, 3):
+            self.nmh.run("mark", "+inbox", str(turn), "-sequence", "work", "-add")
+            client.ok("NOOP")
+            self.assertEqual(self.with_flag("work", client), set(range(1, turn + 1)))
+            client.store(turn, "+FLAGS", "\\Flagged")
+            self.assertEqual(self.nmh.sequences_by_nmh()["flagged"], set(range(1, turn + 1)))
+        self.nmh.run("pick", "+inbox", "flagged", "-sequence", "picked")
+        client.ok("NOOP")
+        self.assertEqual(self.with_flag("picked", client), {1, 2, 3})
+        self.nmh.run("mark", "+inbox", "all", "-sequence", "work", "-delete")
+        client.ok("NOOP")
+        self.assertEqual(self.with_flag("work", client), set())
+        self.assertTrue(os.path.exists(os.path.join(self.root, "ctx")))
+        self.assertFalse(os.path.exists(os.path.join(self.root, "context")))
+
+    def test_each_way_of_locking_the_context(self):
+        for method in METHODS:
+            with self.subTest(method):
+                Nmh(self.home, profile={"mh-sequences": "", "datalocking": method})
+                client = self.select()
+                client.store(1, "+FLAGS", "\\Flagged")
+                self.nmh.run("mark", "+inbox", "2", "-sequence", "flagged", "-add")
+                client.store(3, "+FLAGS", "\\Flagged")
+                self.assertEqual(self.nmh.sequences_by_nmh()["flagged"], {1, 2, 3})
+                self.assertFalse(os.path.exists(os.path.join(self.root, "context.lock")))
+                client.store("1:3", "-FLAGS", "\\Flagged")
+                client.logout()
+
+    def test_a_command_that_writes_back_an_older_context_loses_no_flag(self):
+        Nmh(self.home, profile={"mh-sequences": ""})
+        client = self.select()
+        client.store("1:5", "FLAGS.SILENT", "\\Seen")
+        anno = subprocess.Popen(["anno", "+inbox", "5"], env=self.nmh.environment(),
+                                cwd=self.home, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                stderr=subprocess.STDOUT)
+        self.assertIn(b"component name", os.read(anno.stdout.fileno(), 1000))   # it has read it
+        client.store(3, "+FLAGS", "\\Flagged work")
+        self.assertIn("atr-work-", self.context())
+        anno.communicate(b"Replied\n", timeout=30)
+        self.assertNotIn("atr-work-", self.context(), "nmh did not write it: this shows nothing")
+        told = client.ok("NOOP").untagged
+        self.assertEqual({(line.kind, line.number) for line in told if line.kind != "OK"},
+                         {("FETCH", 5)}, "only that message 5 was replied to")
+        self.assertIn("atr-cur-", self.context())
+        self.assertEqual(self.nmh.sequences_by_nmh(), {"work": {3}, "flagged": {3},
+                                                       "replied": {5}})
+        client.logout()
+        self.assertEqual(self.with_flag("\\Flagged"), {3})
+
+    def test_saving_and_expunging_with_private_sequences(self):
+        """Unlockable: a new number leaves that of sortm free."""
+        Nmh(self.home, profile={"mh-sequences": ""})
+        client = self.select()
+        client.store("1:5", "FLAGS.SILENT", "\\Seen")
+        client.store("2,3", "+FLAGS.SILENT", "work")
+        client.append("INBOX", mail_maker.plain(6), flags="\\Flagged work")
+        self.assertEqual(self.nmh.numbers(), [1, 2, 3, 4, 5, 7])
+        self.assertEqual(self.nmh.sequences_by_nmh(),
+                         {"work": {2, 3, 7}, "flagged": {7}, "unseen": {7}})
+        client.store("2", "+FLAGS.SILENT", "\\Deleted")
+        client.ok("EXPUNGE")
+        self.assertEqual(self.nmh.numbers(), [1, 3, 4, 5, 7])
+        self.assertNotIn(" 2", self.context())
+        self.assertEqual(self.nmh.sequences_by_nmh(),
+                         {"work": {3, 7}, "flagged": {7}, "unseen": {7}})
+        self.assertNothing(client.ok("NOOP"))
+        client.logout()
+        self.assertEqual(self.select().flags()[6] - {"\\Recent"}, {"\\Flagged", "work"})
+        self.assertFalse(os.path.exists(self.nmh.file("inbox", ".mh_sequences")))
+
+    def test_without_a_context_the_flags_are_kept_in_the_index(self):
+        Nmh(self.home, profile={"mh-sequences": "", "context": "/dev/null"})
+        client = self.select()
+        client.store(2, "+FLAGS", "\\Flagged work")
+        client.logout()
+        self.assertEqual(self.with_flag("\\Flagged"), {2})
+        self.assertEqual(self.with_flag("work"), {2})
+
+    def test_a_message_that_moves_keeps_its_private_flags(self):
+        Nmh(self.home, profile={"mh-sequences": ""})
+        client = self.select()
+        client.store("1:5", "+FLAGS.SILENT", "\\Seen")
+        client.store(3, "+FLAGS", "\\Flagged")
+        os.unlink(self.nmh.file("inbox", 1))
+        self.nmh.run("folder", "+inbox", "-pack")
+        client.ok("NOOP")
+        self.assertEqual(self.with_flag("\\Flagged", client), {3})
+        self.assertEqual(self.nmh.sequences_by_nmh(), {"flagged": {2}})
+        self.nmh.run("sortm", "+inbox", "-reverse", check=False)
+        client.ok("NOOP")
+        self.assertEqual(self.with_flag("\\Flagged", client), {3})
+        self.assertEqual(self.nmh.visible("inbox", min(self.nmh.sequences_by_nmh()["flagged"])),
+                         mail_maker.plain(3))
+
+    def test_a_folder_in_the_tree_by_a_path_of_another_spelling(self):
+        Nmh(self.home, profile={"mh-sequences": "", "Path": "./Mail"})
+        self.nmh.run("mark", "+inbox", "2", "-sequence", "flagged", "-add")
+        self.assertIn("/./Mail/inbox", self.context())
+        client = self.select()
+        self.assertEqual(self.with_flag("\\Flagged", client), {2})
+        client.store(3, "+FLAGS", "\\Flagged")
+        self.assertEqual(self.nmh.sequences_by_nmh()["flagged"], {2, 3})
+
     def test_with_an_empty_mh_sequences_flags_live_in_the_context(self):
         Nmh(self.home, profile={"mh-sequences": ""})
         self.nmh.run("mark", "+inbox", "2", "-sequence", "flagged", "-add")
@@ -599,7 +767,7 @@ class PrivateSequences(FlagCase):
 
 class Datalocking(FlagCase):
     def test_each_way_of_locking_serves_both_sides(self):
-        for method in ("fcntl", "dot", "flock", "lockf"):
+        for method in METHODS:
             with self.subTest(method):
                 Nmh(self.home, profile={"datalocking": method})
                 client = self.select()
@@ -612,6 +780,96 @@ class Datalocking(FlagCase):
                 self.assertEqual(left, [])
                 client.store("1:3", "-FLAGS", "\\Flagged")
                 client.logout()
+
+    def holding_the_lock(self, method):
+        """An nmh command that has locked the folder and waits for its user at a prompt."""
+        anno = subprocess.Popen(["anno", "+inbox", "5"],
+                                env=self.nmh.environment(), cwd=self.home, stdin=subprocess.PIPE,
+                                stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        path = self.nmh.file("inbox", ".mh_sequences")
+
+        def held():
+            if method == "dot":
+                return os.path.exists(path + ".lock")
+            with open(path, "r+b") as file:
+                try:
+                    if method == "flock":
+                        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    else:
+                        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    return True
+            return False
+        self.eventually(held)
+        return anno
+
+    def test_a_command_that_holds_the_lock_delays_a_flag_and_loses_none(self):
+        for method in METHODS:
+            with self.subTest(method):
+                Nmh(self.home, profile={"datalocking": method})
+                self.nmh.write_sequences("inbox", {"work": "4"})
+                client = self.select()
+                client.store(1, "+FLAGS", "\\Flagged")
+                anno = self.holding_the_lock(method)
+                client.store(3, "+FLAGS", "\\Flagged")
+                self.assertEqual(self.nmh.sequences()["flagged"], {1})
+                self.assertIn("\\Flagged", client.flags()[3])
+                anno.communicate(b"done\n", timeout=30)
+                client.ok("NOOP")
+                self.assertEqual(self.both()["flagged"], {1, 3})
+                self.assertEqual(self.both()["work"], {4})
+                client.store("1:3", "-FLAGS", "\\Flagged")
+                client.logout()
+
+    def test_marks_and_stores_at_the_same_time_are_all_kept(self):
+        for method in METHODS:
+            with self.subTest(method):
+                Nmh(self.home, profile={"datalocking": method})
+                client = self.select()
+                marks = [self.nmh.start("mark", "+inbox", str(n), "-sequence", f"m{method}{n}",
+                                        "-add") for n in (1, 2, 3)]
+                for n in (1, 2, 3, 4, 5):
+                    client.store(n, "+FLAGS.SILENT", f"i{method}{n}")
+                for mark in marks:
+                    out, _ = mark.communicate(timeout=60)
+                    self.assertEqual(mark.returncode, 0, out)
+                client.ok("NOOP")
+                found = self.both()
+                self.assertEqual({name: found.get(name) for name in
+                                  [f"i{method}{n}" for n in range(1, 6)]
+                                  + [f"m{method}{n}" for n in range(1, 4)]},
+                                 {f"{who}{method}{n}": {n} for who, most in (("i", 5), ("m", 3))
+                                  for n in range(1, most + 1)})
+                client.logout()
+
+    def test_saving_and_expunging(self):
+        for turn, method in enumerate(METHODS):
+            with self.subTest(method):
+                Nmh(self.home, profile={"datalocking": method})
+                client = self.select()
+                client.append("INBOX", mail_maker.plain(6 + turn), flags="\\Flagged")
+                client.ok("NOOP")
+                new = max(client.uids())
+                self.nmh.run("mark", "+inbox", "last", "-sequence", "work", "-add")
+                client.ok("NOOP")
+                self.assertEqual(client.flags()[new] - {"\\Recent"}, {"\\Flagged", "work"})
+                client.store(new, "+FLAGS.SILENT", "\\Deleted")
+                client.ok("EXPUNGE")
+                self.assertEqual(self.nmh.numbers(), [1, 2, 3, 4, 5])
+                self.assertNotIn("work", self.both())
+                self.assertNothing(client.ok("NOOP"))
+                client.logout()
+
+    def test_a_dot_lock_of_ours_wakes_nobody_again(self):
+        Nmh(self.home, profile={"datalocking": "dot"})
+        client = self.select()
+        client.store(1, "+FLAGS", "\\Flagged")
+        client.ok("NOOP")
+        before = os.stat(self.nmh.folder("inbox")).st_ctime_ns
+        time.sleep(1.3)     # until what has just changed counts as settled
+        client.ok("NOOP")
+        client.ok("NOOP")
+        self.assertEqual(os.stat(self.nmh.folder("inbox")).st_ctime_ns, before)
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ are served.
 
 import hashlib
 import os
+import re
 import shutil
 import socket
 import sys
@@ -416,6 +417,8 @@ class Sequences(HostileCase):
             pass
         os.utime(self.path(".mh_sequences.lock"), (1_000_000_000, 1_000_000_000))
         self.check(flagged=True)
+        self.assertEqual(self.nmh.sequences()["flagged"], {2, 3})
+        self.assertEqual(len(re.findall(r"mh: .*sequences\.lock was left", self.log())), 1)
 
 
 class Profiles(HostileCase):

@@ -544,24 +544,49 @@ class OpenModes(Reader):
         self.assertEqual(len(later), 5)
         self.assertEqual({uid: later[uid] for uid in shown}, shown)
 
-    def test_what_cannot_be_journalled_waits_and_the_log_says_so_once(self):
+    def test_a_folder_only_ever_seen_with_indexes_in_memory_keeps_its_uids(self):
         self.fill()
-        self.select().logout()
-        self.put(4, mail_maker.plain(4))
-        state = os.path.join(self.root, ".mhsync")
+        memory = self.new_user(home=self.home, mail="mh:~/Mail:INDEX=MEMORY")
+        seen = []
+        for number in (4, 5):
+            client = self.imap(memory)
+            box = client.select()
+            shown = {uid: items["BODY[]"] for uid, items in
+                     client.fetch("1:*", "UID BODY.PEEK[]").items()}
+            self.put(number, mail_maker.plain(number))
+            self.assertEqual([line.number for line in client.ok("NOOP").all("EXISTS")], [number])
+            shown[client.uids()[-1]] = mail_maker.as_imap(mail_maker.plain(number))
+            client.logout()
+            seen.append((box.uidvalidity, shown))
+        box = self.imap().select()      # with indexes on disk
+        self.assertEqual({validity for validity, _ in seen}, {box.uidvalidity})
+        client = self.select()
+        last = {uid: items["BODY[]"] for uid, items in
+                client.fetch("1:*", "UID BODY.PEEK[]").items()}
+        self.assertEqual(len(last), 5)
+        for _, shown in seen:
+            self.assertEqual({uid: last.get(uid) for uid in shown}, shown)
+
+    def check_waiting(self, top):
+        """An arrival while all files at and below `top` cannot be written, and then can again."""
         modes = []
-        for top, _, files in os.walk(state):
-            for path in [top, *(os.path.join(top, name) for name in files)]:
+        for directory, _, files in os.walk(top):
+            for path in [directory, *(os.path.join(directory, name) for name in files)]:
                 modes.append((path, os.stat(path).st_mode))
+        modes = modes or [(top, os.stat(top).st_mode)]
         for path, mode in modes:
             os.chmod(path, mode & ~0o222)
         self.addCleanup(lambda: [os.chmod(path, mode) for path, mode in modes])
+        self.put(4, mail_maker.plain(4))
         self.allow_log("permission|denied|read-only|not writable|EACCES")
         client = self.imap()
         box = client.select()
         self.assertEqual(box.exists, 3)
+        self.assertTrue(box.read_only, box.answer)
         self.assertEqual(client.body(2), mail_maker.as_imap(mail_maker.plain(2)))
+        self.assertEqual(client.flags()[2] - {"\\Recent"}, {"\\Flagged"})
         client.ok("NOOP")
+        client.ok("STATUS INBOX (MESSAGES UNSEEN)")
         client.logout()
         lines = [line for line in self.log().splitlines() if re.search(r"mh: .*wait", line)]
         self.assertEqual(len(lines), 1, self.log())
@@ -570,6 +595,26 @@ class OpenModes(Reader):
         client = self.imap()
         again = client.select()
         self.assertEqual((again.exists, again.uidvalidity), (4, box.uidvalidity))
+        self.assertEqual(client.body(2), mail_maker.as_imap(mail_maker.plain(2)))
+        self.assertEqual(client.uids()[:3], [1, 2, 3])
+
+    def known_folder(self):
+        """Three messages that IMAP knows; gives the folder's state directory."""
+        self.fill()
+        self.nmh.write_sequences("inbox", {"unseen": "2", "flagged": "2"})
+        self.select().logout()
+        state = os.path.join(self.root, ".mhsync")
+        (found,) = [name for name in os.listdir(state) if re.fullmatch("[0-9a-f]{32}", name)]
+        return os.path.join(state, found)
+
+    def test_what_cannot_be_journalled_waits_and_the_log_says_so_once(self):
+        self.check_waiting(os.path.dirname(self.known_folder()))
+
+    def test_the_same_where_one_folder_has_state_that_cannot_be_written(self):
+        self.check_waiting(self.known_folder())
+
+    def test_the_same_where_the_journal_alone_cannot_be_written(self):
+        self.check_waiting(os.path.join(self.known_folder(), "journal"))
 
     def test_separate_index_and_control_directories(self):
         self.fill()

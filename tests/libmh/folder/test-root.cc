@@ -254,6 +254,27 @@ TEST_F(RootTest, TreeThatCannotBeWrittenIsServedFromThePrivateRoot) {
   EXPECT_FALSE(location->may_tag);
 }
 
+// A UID of one user's own view must never be taken for one of the folder, which may get its own
+// state within the same second.
+TEST_F(RootTest, UidvaliditiesOfAPrivateRootAreNeverThoseOfATree) {
+  const uint32_t now = static_cast<uint32_t>(Fs::posix().now() / kSecond);
+  const auto given = [&](const std::string& path, bool is_private) {
+    auto root = StateRoot::open(Fs::posix(), path, true, 0700, static_cast<gid_t>(-1));
+    EXPECT_TRUE(root);
+    if (is_private) (*root)->set_private();
+    const auto lock = (*root)->lock(kSecond);
+    const auto first = (*root)->new_uidvalidity(0);
+    const auto second = (*root)->new_uidvalidity(0);
+    EXPECT_TRUE(first && second && *second > *first);
+    return *first;
+  };
+  const uint32_t own = given(temp_.path("own"), true);
+  const uint32_t of_all = given(temp_.path("all"), false);
+  EXPECT_GE(of_all, now);
+  EXPECT_LT(own, now - (1u << 29));
+  EXPECT_GE(own, kPrivateUidvalidities);
+}
+
 TEST_F(RootTest, StateHasTheRightsOfItsFolder) {
   make("a");
   ASSERT_EQ(0, chmod(at("a").c_str(), 0750));

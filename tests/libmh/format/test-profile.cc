@@ -111,18 +111,5 @@ TEST(Profile, ABadProfileHoldsInItsGoodLines) {
   EXPECT_EQ(profile.problems().size(), 2u);
 }
 
-TEST(Profile, PrivateSequencesAreThoseOfJustThatFolder) {
-  const Profile context = Profile::parse(
-      "atr-foo-/home/u/Mail/in: 2 4-5\natr-cur-/home/u/Mail/in: 7\natr-foo-/home/u/Mail/inbox: 1\n"
-      "atr-a-b-/home/u/Mail/in: 3\nATR-x-/home/u/Mail/in: 9\natr--/home/u/Mail/in: 9\n"
-      "atr-/home/u/Mail/in: 9\natr-y/home/u/Mail/in: 9\natr-foo-/home/u/Mail/in: 6\n"
-      "Current-Folder: in\n");
-  const Sequences sequences = context.private_sequences("/home/u/Mail/in");
-  EXPECT_EQ(sequences.print(), "cur: 7\nfoo: 6\na-b: 3\n");
-  EXPECT_EQ(context.private_sequences("/home/u/Mail/inbox").print(), "foo: 1\n");
-  EXPECT_EQ(context.private_sequences("/home/u/Mail").print(), "");
-  EXPECT_EQ(context.private_sequences("").print(), "");
-}
-
 }  // namespace
 }  // namespace mh

@@ -163,6 +163,23 @@ TEST_F(FolderLockTest, IsNotMisledByASymlinkOrAFifo) {
   EXPECT_FALSE(acquire());  // and does not hang
 }
 
+TEST_F(FolderLockTest, SharedItIsHadByAllWhoReadAndByNoneWhoWrites) {
+  const auto acquire_shared = [&] {
+    return FolderLock::acquire(Fs::posix(), dir_.fd(), "lock", {.shared = true});
+  };
+  EXPECT_EQ(acquire_shared().error().kind(), ErrorKind::kNotFound) << "it is not made for that";
+  EXPECT_TRUE(acquire());
+  {
+    const auto one = acquire_shared();
+    const auto two = acquire_shared();
+    ASSERT_TRUE(one && two);
+    EXPECT_EQ(acquire().error().kind(), ErrorKind::kBusy);
+  }
+  const auto writer = acquire();
+  ASSERT_TRUE(writer);
+  EXPECT_EQ(acquire_shared().error().kind(), ErrorKind::kBusy);
+}
+
 TEST_F(FolderLockTest, SaysThatTheDirectoryIsGone) {
   ASSERT_EQ(::rmdir(dir_.path().c_str()), 0);
   EXPECT_EQ(acquire(10 * kSecond).error().kind(), ErrorKind::kNotFound);

@@ -289,6 +289,45 @@ TEST_F(SequencesFileTest, AFileThatIsEmptiedAgainAndAgainIsNotWaitedForForEver) 
   EXPECT_TRUE(acquire(kSecond));
 }
 
+// ---- replace() ------------------------------------------------------------------------------
+
+TEST_F(SequencesFileTest, AShorterTextReplacesAllOfALongerOneAndIsWholeAtEachInstant) {
+  const std::string old_text = "A: 1\nB: a long line that goes\nC: 3\n";
+  for (const std::string text : {"A: 1\nC: 3\n", "A: 1", "", "A: 1\nC: 3\nD: 4567890\n\n"}) {
+    dir_.write(kName, old_text);
+    auto hold = acquire();
+    ASSERT_TRUE(hold);
+    ASSERT_TRUE(hold->read());
+    fs_.reset();
+    for (int call = 1; call <= 20; ++call) {
+      fs_.before(call, [&] {
+        const std::string now = dir_.read(kName);
+        std::string cut = now;
+        while (!cut.empty() && (cut.back() == ' ' || cut.back() == '\n')) cut.pop_back();
+        std::string whole = text;
+        while (!whole.empty() && whole.back() == '\n') whole.pop_back();
+        EXPECT_TRUE(now == old_text || cut == whole) << now;
+      });
+    }
+    const auto done = hold->replace(text);
+    ASSERT_TRUE(done) << done.error().message();
+    EXPECT_EQ(dir_.read(kName), text);
+    EXPECT_TRUE(hold->replace(old_text)) << "and may be replaced again";
+    EXPECT_EQ(dir_.read(kName), old_text);
+    fs_.reset();
+  }
+}
+
+TEST_F(SequencesFileTest, ReplaceSeesAWriterThatKnowsNoLock) {
+  dir_.write(kName, "A: 1\nB: 2\n");
+  auto hold = acquire();
+  ASSERT_TRUE(hold);
+  ASSERT_TRUE(hold->read());
+  fs_.reset();
+  fs_.before(FsCall::kStat, 4, [&] { dir_.write(kName, "theirs: 1\n"); });
+  EXPECT_FALSE(hold->replace("A: 1\n"));
+}
+
 // ---- datalocking ----------------------------------------------------------------------------
 
 TEST_F(SequencesFileTest, PythonsDotLockIsRespectedWhileFresh) {
@@ -306,8 +345,35 @@ TEST_F(SequencesFileTest, PythonsDotLockIsRespectedWhileFresh) {
   // Stale after five minutes: the clock goes on, the file stays.
   fs_.sleep_in_no_time();
   fs_.sleep(301 * kSecond);
-  EXPECT_TRUE(acquire());
+  const auto hold = acquire();
+  ASSERT_TRUE(hold);
+  EXPECT_TRUE(hold->passed_stale_lock());
   EXPECT_TRUE(dir_.exists(".mh_sequences.lock"));  // with fcntl it is not ours to remove
+}
+
+Status set_mtime_of(int dir, const char* name, Nanoseconds mtime) {
+  MH_TRY_SET(const Fd file, Fs::posix().open(dir, name, O_WRONLY));
+  return Fs::posix().set_times(file.get(), kLeaveTime, mtime);
+}
+
+// A dot lock is as old as its mtime says: nmh touches a live one, a restored one has a new ctime.
+TEST_F(SequencesFileTest, ADotLockIsStaleByItsMtime) {
+  dir_.write(kName, "unseen: 1\n");
+  dir_.write(".mh_sequences.lock", "");
+  for (const Nanoseconds age : {310 * kSecond, -400 * kSecond}) {  // too old, and from the future
+    ASSERT_TRUE(set_mtime_of(dir_.fd(), ".mh_sequences.lock", fs_.now() - age));
+    const auto hold = acquire();
+    ASSERT_TRUE(hold) << age;
+    EXPECT_TRUE(hold->passed_stale_lock());
+  }
+  for (const Nanoseconds age : {290 * kSecond, -200 * kSecond}) {  // a file server's clock differs
+    ASSERT_TRUE(set_mtime_of(dir_.fd(), ".mh_sequences.lock", fs_.now() - age));
+    EXPECT_FALSE(acquire()) << age;
+  }
+  ::unlinkat(dir_.fd(), ".mh_sequences.lock", 0);
+  const auto hold = acquire();
+  ASSERT_TRUE(hold);
+  EXPECT_FALSE(hold->passed_stale_lock());
 }
 
 TEST_F(SequencesFileTest, WithFcntlNoFileIsMadeBeside) {
