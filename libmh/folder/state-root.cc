@@ -113,8 +113,15 @@ Result<std::unique_ptr<StateRoot>> StateRoot::open(Fs& fs, std::string path, boo
 
 Status StateRoot::load_secret() {
   auto text = read_file(*fs_, dir_.get(), kSecretFile.data(), kSecretLimit);
-  writable_ = static_cast<bool>(fs_->open(dir_.get(), kLockFile.data(), O_RDWR | O_CREAT | O_NOFOLLOW,
-                                          file_mode_));
+  const auto lock_file =
+      fs_->open(dir_.get(), kLockFile.data(), O_RDWR | O_CREAT | O_NOFOLLOW, file_mode_);
+  writable_ = lock_file.has_value();
+  // Anything else will pass: for its sake no folder may be served under another UIDVALIDITY.
+  if (!lock_file && lock_file.error().kind() != ErrorKind::kPermission &&
+      lock_file.error().kind() != ErrorKind::kReadOnly &&
+      lock_file.error().kind() != ErrorKind::kNoSpace) {
+    return pass_on(lock_file);
+  }
   if (text && text->size() >= 2 * key_.size() &&
       parse_hex(std::string_view(*text).substr(0, 2 * key_.size()), key_.data(), key_.size())) {
     return {};
