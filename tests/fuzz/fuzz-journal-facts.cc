@@ -76,7 +76,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     check_sane(state);
   }
   check_compaction(state);
-  mh::jump(state);
+  mh::jump(state, 2'000'000'000 * mh::kSecond);
   check_sane(state);
   FUZZ_CHECK(state.uidnext_limit >= limit && state.modseq_floor >= floor);
   return 0;
