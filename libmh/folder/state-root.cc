@@ -63,8 +63,8 @@ Status remove_tree(Fs& fs, int parent, const std::string& name) {
       return true;
     }));
     // What says that this is a state goes first: the rest is rubbish then, whatever happens.
-    std::ranges::stable_partition(
-        entries, [](const DirEntry& entry) { return entry.name == kJournalFile; });
+    std::stable_partition(entries.begin(), entries.end(),
+                          [](const DirEntry& entry) { return entry.name == kJournalFile; });
     for (const DirEntry& entry : entries) {
       const Status gone = entry.type == FileType::kDirectory
                               ? remove_tree(fs, dir->get(), entry.name)
