@@ -112,7 +112,7 @@ Status write_copy(Fs& fs, const AdoptPlace& place, int file, TaggedCopy* copy) {
   MH_TRY(fs.chmod(file, original.mode & 07777));
   MH_TRY(fs.copy_xattrs(copy->original.get(), file));
   MH_TRY(fs.set_times(file, original.mtime, original.mtime));
-  if (place.flush) MH_TRY(fs.fsync(file));
+  if (place.flush) MH_TRY(fs.start_writeback(file));
   MH_TRY_SET(const FileStat made, fs.fstat(file));
   record.file = FileIdentity::of(made);
   return {};
@@ -140,14 +140,20 @@ Result<TaggedCopy> make_tagged_copy(Fs& fs, const AdoptPlace& place, const Recor
                                     O_RDONLY | O_NOFOLLOW | O_NONBLOCK));
   MH_TRY(check_original(fs, record, &copy));
   copy.name = adoption_name({record.uid, copy.source.inode, copy.source.size, copy.source.mtime});
-  MH_TRY_SET(const Fd file, fs.open(place.workshop, copy.name.c_str(),
-                                    O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW, 0600));
-  const Status written = write_copy(fs, place, file.get(), &copy);
+  MH_TRY_SET(copy.file, fs.open(place.workshop, copy.name.c_str(),
+                                O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW, 0600));
+  const Status written = write_copy(fs, place, copy.file.get(), &copy);
   if (!written) {
     (void)fs.unlink(place.workshop, copy.name.c_str());
     return pass_on(written);
   }
   return copy;
+}
+
+Status flush_copy(Fs& fs, const AdoptPlace& place, TaggedCopy& copy) {
+  const Status done = place.flush ? fs.fsync(copy.file.get()) : Status();
+  copy.file.reset();  // nobody gets a lease on a file that is open for writing
+  return done;
 }
 
 Status exchange_in(Fs& fs, const AdoptPlace& place, TaggedCopy& copy) {

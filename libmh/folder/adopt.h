@@ -44,21 +44,25 @@ struct AdoptPlace {
   bool flush = true;
 };
 
-// A flushed copy with the tag, waiting to be exchanged. Holds the lease while it lives.
+// A copy with the tag, waiting to be exchanged. Holds the lease while it lives.
 struct TaggedCopy {
   std::string name;    // in the workshop
+  Fd file;             // open until it is flushed
   Fd original;
   FileIdentity source;
   bool leased = false;
   Record record;       // as it will be once the exchange is done
 };
 
-// Makes the copy. kBusy: somebody writes to the file, or it is not (any more) what the record says.
+// Makes the copy, and starts writing it to disk. kBusy: somebody writes to the file, or it is not (any more) what the record says.
 // kPermission: not ours. kInvalid: cannot be tagged (over 4 GiB). Nothing is left behind on an
 // error.
 Result<TaggedCopy> make_tagged_copy(Fs& fs, const AdoptPlace& place, const Record& record);
 
-// Exchanges it in, under nmh's lock. On success the file under record.number is the copy, and the
+// Waits until the copy is on disk. Of many copies the first one costs most: so all are made before.
+Status flush_copy(Fs& fs, const AdoptPlace& place, TaggedCopy& copy);
+
+// Exchanges it in, flushed, under nmh's lock. On success the file under record.number is the copy, and the
 // original is removed or waits to be. kBusy, kNotFound: the name does not name the original any
 // more; the copy is removed. kUnsupported: there is no RENAME_EXCHANGE here.
 Status exchange_in(Fs& fs, const AdoptPlace& place, TaggedCopy& copy);

@@ -14,7 +14,7 @@ namespace mh {
 namespace {
 
 constexpr Nanoseconds kDeadTemporary = 3600 * kSecond;
-constexpr size_t kBatch = 64;  // copies whose exchange is done under one hold of the locks
+constexpr size_t kBatch = 128;  // copies whose exchange is done under one hold of the locks
 
 bool wants_tag(const Record& record) {
   return !record.has(Record::kTagged) && !record.has(Record::kNoTag) &&
@@ -122,7 +122,7 @@ Result<std::vector<Record>> Folder::Impl::exchange_batch(const AdoptPlace& place
   return tagged;
 }
 
-// Copies of the next candidates, from *next on. On an error none is left.
+// Flushed copies of the next candidates, from *next on. On an error none is left.
 Result<std::vector<TaggedCopy>> Folder::Impl::make_batch(const AdoptPlace& place,
                                                          const std::vector<Record>& candidates,
                                                          size_t most, Nanoseconds end,
@@ -141,6 +141,13 @@ Result<std::vector<TaggedCopy>> Folder::Impl::make_batch(const AdoptPlace& place
       not_now.add(candidate.uid);
     }
     if (fs.monotonic() >= end) break;
+  }
+  for (TaggedCopy& copy : copies) {
+    const Status flushed = flush_copy(fs, place, copy);
+    if (!flushed) {
+      discard(place, copies);
+      return pass_on(flushed);
+    }
   }
   return copies;
 }
