@@ -144,6 +144,21 @@ bool is_inbox(const struct mailbox* box) {
              : false;
 }
 
+// Where nmh's context cannot be had the folder is renamed or removed all the same.
+void move_private(struct mailbox_list* list, const std::string& from, const std::string& to) {
+  ListState& state = list_state(list);
+  const FolderSettings settings = state.user().folder_settings(state.mail_root(), from);
+  if (settings.context.empty()) return;
+  const std::string target =
+      to.empty() ? "" : state.user().folder_settings(state.mail_root(), to).name_in_context;
+  const Status moved =
+      move_in_context(Fs::posix(), settings, settings.name_in_context, target);
+  if (!moved) {
+    e_warning(list->ns->user->event, "mh: private sequences of %s: %s", from.c_str(),
+              moved.error().message().c_str());
+  }
+}
+
 int mh_mailbox_rename(struct mailbox* from, struct mailbox* to) noexcept {
   return guard(from, [&] {
     ListState& list = list_state(from->list);
@@ -153,6 +168,7 @@ int mh_mailbox_rename(struct mailbox* from, struct mailbox* to) noexcept {
     if (is_inbox(from)) return rename_inbox(from, to);
     const int ret = index_storage_mailbox_rename(from, to);
     list.forget_paths();
+    if (ret == 0) move_private(from->list, list.folder_path(from->name), list.folder_path(to->name));
     return ret;
   });
 }
@@ -165,7 +181,10 @@ int mh_list_delete_mailbox(struct mailbox_list* list, const char* name) noexcept
     const auto tree = state.root();
     auto removed = tree ? (*tree)->remove_folder(state.folder_path(name)) : pass_on(tree);
     state.forget_paths();
-    if (removed) return 0;
+    if (removed) {
+      move_private(list, state.folder_path(name), "");
+      return 0;
+    }
     if (removed.error().kind() == ErrorKind::kNotFound) {
       mailbox_list_set_error(list, MAIL_ERROR_NOTFOUND, T_MAILBOX_LIST_ERR_NOT_FOUND(list, name));
     } else if (removed.error().kind() == ErrorKind::kExists) {

@@ -303,4 +303,35 @@ Status Folder::Impl::mark_private_once(std::span<const NewMessage> messages, Fol
   return {};
 }
 
+Status move_in_context(Fs& fs, const FolderSettings& settings, const std::string& from,
+                       const std::string& to) {
+  const size_t slash = settings.context.rfind('/');
+  if (slash == std::string::npos) return {};
+  if (!fs.stat(AT_FDCWD, settings.context.c_str(), Follow::kNo)) return {};
+  MH_TRY_SET(const Fd dir, fs.open(AT_FDCWD, settings.context.substr(0, slash + 1).c_str(),
+                                   O_RDONLY | O_DIRECTORY));
+  SequencesFile::Options options;
+  options.name = settings.context.substr(slash + 1);
+  options.locking = settings.locking;
+  const SequencesFile file(fs, dir.get(), std::move(options));
+  Status done;
+  for (int attempt = 0; attempt < kMostMerges; ++attempt) {
+    MH_TRY_SET(SequencesFile::Hold hold, file.acquire(settings.lock_timeout));
+    MH_TRY_SET(const SequencesText text, hold.read());
+    if (!hold.made() && is_being_written(text, fs.now())) {
+      hold.release();
+      fs.sleep(kSecond);
+      done = being_written(settings.context);
+      continue;
+    }
+    const std::string moved = move_private_sequences(text.text, from, to);
+    if (moved == text.text) return {};
+    const auto written = hold.replace(moved);
+    if (written) return {};
+    done = pass_on(written);
+    if (written.error().kind() != ErrorKind::kBusy) break;
+  }
+  return done;
+}
+
 }  // namespace mh

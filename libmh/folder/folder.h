@@ -286,4 +286,9 @@ class Folder {
   std::unique_ptr<Impl> impl_;
 };
 
+// The folder was renamed, or removed (`to` is empty): its private sequences follow, and those of its
+// subfolders. Names as nmh spells them in its context. Without a context nothing is done.
+Status move_in_context(Fs& fs, const FolderSettings& settings, const std::string& from,
+                       const std::string& to);
+
 }  // namespace mh

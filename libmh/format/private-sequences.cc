@@ -127,4 +127,26 @@ std::string set_private_sequences(std::string_view context, std::string_view fol
   return out.append(rest);
 }
 
+std::string move_private_sequences(std::string_view context, std::string_view from,
+                                   std::string_view to) {
+  const std::string dashed = "-" + std::string(from);
+  std::string out;
+  size_t copied = 0;
+  for (const Component& component : parse_components(context).components) {
+    const std::string_view name = component.name;
+    const size_t at = name.starts_with(kStart) ? name.find(dashed, kStart.size() + 1) : name.npos;
+    if (at == name.npos) continue;
+    const std::string_view below = name.substr(at + dashed.size());
+    if (!below.empty() && !below.starts_with('/')) continue;
+    out.append(context.substr(copied, component.begin - copied));
+    copied = component.end;
+    if (to.empty()) continue;
+    const std::string_view line =
+        context.substr(component.begin, component.end - component.begin);
+    out.append(name.substr(0, at + 1)).append(to).append(below);
+    out.append(line.substr(line.find(':')));
+  }
+  return out.append(context.substr(copied));
+}
+
 }  // namespace mh

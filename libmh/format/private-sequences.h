@@ -35,4 +35,9 @@ Sequences with_private_sequences(std::string_view context, std::string_view fold
 std::string set_private_sequences(std::string_view context, std::string_view folder,
                                   const Sequences& public_ones, const Sequences& wanted);
 
+// The context after a folder was renamed: its lines, and those of the folders below it, are `to`'s.
+// With an empty `to` they are taken out, as rmf does.
+std::string move_private_sequences(std::string_view context, std::string_view from,
+                                   std::string_view to);
+
 }  // namespace mh

@@ -401,6 +401,19 @@ class Folders(WriteCase):
         client.select("x/y")
         self.assertEqual((client.uids(), client.body(2)), ([2], as_imap(mail_maker.plain(2))))
 
+    def test_private_sequences_follow_a_rename_and_go_with_the_folder(self):
+        context = os.path.join(self.root, "context")
+        self.client.ok("CREATE a/b")
+        self.nmh.rcvstore(mail_maker.plain(1), "a/b")
+        self.nmh.run("mark", "+a/b", "1", "-sequence", "mine", "-nopublic", "-add")
+        self.client.ok("RENAME a c")
+        with open(context) as text:
+            self.assertIn(f"atr-mine-{self.root}/c/b: 1\n", text.read())
+        self.assertIn("mine", self.nmh.run("mark", "+c/b", "-list"))
+        self.client.ok("DELETE c/b")
+        with open(context) as text:
+            self.assertNotIn("atr-mine", text.read())
+
     def test_rename_onto_another_is_refused(self):
         self.client.ok("CREATE a")
         self.client.ok("CREATE b")

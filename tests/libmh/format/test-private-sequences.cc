@@ -113,5 +113,18 @@ TEST(PrivateSequences, NotEveryFolderCanHaveThem) {
   EXPECT_FALSE(can_have_private_sequences("/" + std::string(990, 'x')));
 }
 
+TEST(PrivateSequences, FollowAFolderThatIsRenamed) {
+  constexpr std::string_view kContext =
+      "Current-Folder: in\natr-foo-/home/u/Mail/in : 2\n  4-5\natr-a-b-/home/u/Mail/in/sub: 7\n"
+      "atr-foo-/home/u/Mail/inbox: 1\natr-bar-/home/u/Mail: 3\n";
+  EXPECT_EQ(move_private_sequences(kContext, kIn, "/home/u/Mail/x/new"),
+            "Current-Folder: in\natr-foo-/home/u/Mail/x/new: 2\n  4-5\n"
+            "atr-a-b-/home/u/Mail/x/new/sub: 7\n"
+            "atr-foo-/home/u/Mail/inbox: 1\natr-bar-/home/u/Mail: 3\n");
+  EXPECT_EQ(move_private_sequences(kContext, kIn, ""),
+            "Current-Folder: in\natr-foo-/home/u/Mail/inbox: 1\natr-bar-/home/u/Mail: 3\n");
+  EXPECT_EQ(move_private_sequences(kContext, "/home/u/Mail/other", "/x"), kContext);
+}
+
 }  // namespace
 }  // namespace mh
