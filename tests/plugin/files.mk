@@ -5,6 +5,7 @@
 # It finds the plugin in $top_builddir/.libs/lib20_mh_plugin.so, and the sources in $top_srcdir.
 
 plugin_tests =
+plugin_tests += tests/plugin/test-clients.py
 plugin_tests += tests/plugin/test-cost.py
 plugin_tests += tests/plugin/test-delivery.py
 plugin_tests += tests/plugin/test-flags.py
