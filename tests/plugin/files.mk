@@ -15,6 +15,7 @@ plugin_tests += tests/plugin/test-list.py
 plugin_tests += tests/plugin/test-loss.py
 plugin_tests += tests/plugin/test-names.py
 plugin_tests += tests/plugin/test-nmh-between-sessions.py
+plugin_tests += tests/plugin/test-notify.py
 plugin_tests += tests/plugin/test-read.py
 plugin_tests += tests/plugin/test-real-mail.py
 plugin_tests += tests/plugin/test-replication.py
