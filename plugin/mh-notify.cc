@@ -110,9 +110,9 @@ void FolderWatcher::look_at_what_is_due() {
 // A folder that cannot be opened any more is none to tell of; the listing tells that it went.
 void FolderWatcher::look_at(const std::string& name) {
   const DataStackFrame frame;
-  struct mailbox* box =
-      mailbox_alloc(list_, name.c_str(),
-                    static_cast<enum mailbox_flags>(MAILBOX_FLAG_READONLY | MAILBOX_FLAG_IGNORE_ACLS));
+  struct mailbox* box = mailbox_alloc(
+      list_, name.c_str(),
+      static_cast<enum mailbox_flags>(MAILBOX_FLAG_READONLY | MAILBOX_FLAG_IGNORE_ACLS));
   if (mailbox_open(box) == 0 && mailbox_sync(box, static_cast<enum mailbox_sync_flags>(0)) == 0) {
     const auto memory = mailbox_state(box).extension.memory(box->view);
     if (memory && memory->recheck_at != 0) {
@@ -137,8 +137,9 @@ void FolderWatcher::watch_folders() {
   names_.clear();
   (void)watch_.add(list_state(list_).mail_root());
   struct mailbox_list_iterate_context* folders = mailbox_list_iter_init(
-      list_, "*", static_cast<enum mailbox_list_iter_flags>(MAILBOX_LIST_ITER_RETURN_NO_FLAGS |
-                                                            MAILBOX_LIST_ITER_NO_AUTO_BOXES));
+      list_, "*",
+      static_cast<enum mailbox_list_iter_flags>(MAILBOX_LIST_ITER_RETURN_NO_FLAGS |
+                                                MAILBOX_LIST_ITER_NO_AUTO_BOXES));
   const Nanoseconds soon = Fs::posix().now() + kPause;
   while (const struct mailbox_info* info = mailbox_list_iter_next(folders)) {
     const char* name = mailbox_list_get_storage_name(list_, info->vname);
@@ -146,7 +147,7 @@ void FolderWatcher::watch_folders() {
     if (mailbox_list_get_path(list_, name, MAILBOX_LIST_PATH_TYPE_MAILBOX, &path) <= 0) continue;
     const auto number = watch_.add(path);
     if (!number) continue;
-    names_[*number] = info->vname;
+    names_.emplace(*number, info->vname);  // a symlink is a second name
     // Something may have come into it before it was watched.
     if (!known.empty() && !known.contains(info->vname)) due(info->vname, soon);
   }

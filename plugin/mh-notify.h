@@ -38,7 +38,7 @@ class FolderWatcher {
 
   struct mailbox_list* list_;
   DirectoryWatch watch_;
-  std::map<int, std::string> names_;        // of the folders, by number of the watch
+  std::multimap<int, std::string> names_;   // of the folders, by number of the watch
   std::map<std::string, Nanoseconds> due_;  // when to look at a folder
   bool tree_changed_ = false;
   struct io* io_ = nullptr;

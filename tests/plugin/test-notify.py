@@ -116,8 +116,9 @@ class OutsideOfTheInbox(NotifyCase):
     selected = "work"
 
     def test_mail_that_inc_brings_is_told(self):
-        self.nmh.inc(mail_maker.plain(3))
-        self.told_status("INBOX", MESSAGES=2)
+        for n in (3, 4):    # the first might be seen as NOTIFY begins
+            self.nmh.inc(mail_maker.plain(n))
+            self.told_status("INBOX", MESSAGES=n - 1)
 
     def test_the_selected_folder_is_still_told_of_in_full(self):
         self.nmh.rcvstore(mail_maker.plain(3), "work")
