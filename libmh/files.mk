@@ -38,6 +38,8 @@ libmh_libmh_la_SOURCES += libmh/format/visible-part.cc
 libmh_libmh_la_SOURCES += libmh/format/visible-part.h
 
 # system
+libmh_libmh_la_SOURCES += libmh/system/directory-watch.cc
+libmh_libmh_la_SOURCES += libmh/system/directory-watch.h
 libmh_libmh_la_SOURCES += libmh/system/filename.cc
 libmh_libmh_la_SOURCES += libmh/system/filename.h
 libmh_libmh_la_SOURCES += libmh/system/folder-lock.cc

@@ -61,6 +61,7 @@ extern "C" {
 #include <mail-search-build.h>
 #include <mail-storage-private.h>
 #include <mail-user.h>
+#include <mailbox-list-index-sync.h>
 #include <mailbox-list-private.h>
 #include <mailbox-recent-flags.h>
 #include <mailbox-watch.h>

@@ -23,6 +23,16 @@ const char* reason_against(std::string_view path) {
   return nullptr;
 }
 
+// A name that would be listed as another one (`%26` as `&`, see folder-names.h) is not taken: the
+// client would look for its folder in vain, and a replica would make it again and again.
+const char* reason_against(struct mailbox* box) {
+  const char* listed = mailbox_list_get_vname(box->list, box->name);
+  if (strcasecmp(listed, box->vname) != 0) {  // any case of INBOX/ is one name
+    return t_strdup_printf("That name stands for the folder %s", listed);
+  }
+  return reason_against(list_state(box->list).folder_path(box->name));
+}
+
 int refuse(struct mailbox* box, const char* reason) {
   mail_storage_set_error(box->storage, MAIL_ERROR_NOTPOSSIBLE, reason);
   return -1;
@@ -69,7 +79,7 @@ int mh_mailbox_create(struct mailbox* box, const struct mailbox_update* update,
   return guard(box, [&] {
     ListState& list = list_state(box->list);
     const std::string path = list.folder_path(box->name);
-    if (const char* reason = reason_against(path)) return refuse(box, reason);
+    if (const char* reason = reason_against(box)) return refuse(box, reason);
     enum mailbox_existence existence;
     if (mailbox_exists(box, FALSE, &existence) < 0) return -1;
     if (existence == MAILBOX_EXISTENCE_SELECT) {
@@ -162,7 +172,7 @@ void move_private(struct mailbox_list* list, const std::string& from, const std:
 int mh_mailbox_rename(struct mailbox* from, struct mailbox* to) noexcept {
   return guard(from, [&] {
     ListState& list = list_state(from->list);
-    if (const char* reason = reason_against(list.folder_path(to->name))) {
+    if (const char* reason = reason_against(to)) {
       return refuse(from, reason);
     }
     if (is_inbox(from)) return rename_inbox(from, to);

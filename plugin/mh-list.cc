@@ -7,6 +7,7 @@
 #include "plugin/folder-names.h"
 #include "plugin/guard.h"
 #include "plugin/mh-folders.h"
+#include "plugin/mh-notify.h"
 
 namespace mh {
 namespace {
@@ -203,6 +204,8 @@ ListState& list_state(struct mailbox_list* list) { return *context_of(list)->sta
 ListState::ListState(struct mailbox_list* list, UserState& user)
     : list_(list), user_(user), mail_root_(list_root_dir(list)) {}
 
+ListState::~ListState() = default;
+
 Result<Root*> ListState::root() { return user_.root(mail_root_); }
 
 const std::string& ListState::inbox() {
@@ -304,6 +307,7 @@ void mh_list_added(struct mail_storage* storage, struct mailbox_list* list) noex
   list->v.iter_init = mh_list_iter_init;
   list->v.deinit = mh_list_deinit;
   fill_folder_list(&list->v);
+  fill_list_notify(&list->v);
   MODULE_CONTEXT_SET(list, mh_mailbox_list_module, context);
 }
 

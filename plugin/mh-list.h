@@ -17,9 +17,12 @@
 
 namespace mh {
 
+class FolderWatcher;
+
 class ListState {
  public:
   ListState(struct mailbox_list* list, UserState& user);
+  ~ListState();
 
   UserState& user() { return user_; }
   // The tree; opened when first needed, tried again as long as it does not exist.
@@ -53,6 +56,8 @@ class ListState {
   bool owns_control = false;
   bool listing = false;  // an iteration is being set up: see mh-list.cc
   struct mailbox_list_vfuncs super = {};
+  // Of the clients that asked to be told of this list's folders (plugin/mh-notify.h).
+  std::map<struct mailbox_list_notify*, std::unique_ptr<FolderWatcher>> watchers;
 
  private:
   struct Remembered {

@@ -240,6 +240,7 @@ void mh_notify_changes(struct mailbox* box) noexcept {
       mailbox_watch_add(box, t_strconcat(dir, "/", box->index_prefix, ".log", nullptr));
     }
     schedule_idle_work(box);
+    look_at_what_was_missed(box);
     return 0;
   });
 }

@@ -82,6 +82,16 @@ int changed(const char** reason_r, const char* reason) {
 
 }  // namespace
 
+std::optional<uint64_t> recorded_stamps(struct mailbox* box) {
+  const auto memory = mailbox_state(box).extension.memory(box->view);
+  return memory ? std::optional(hash_of(*memory)) : std::nullopt;
+}
+
+std::optional<uint64_t> present_stamps(struct mailbox* box) {
+  const auto memory = mailbox_state(box).extension.memory(box->view);
+  return hash_now(box, memory && memory->context != 0);
+}
+
 int mh_list_index_has_changed(struct mailbox* box, struct mail_index_view* list_view, uint32_t seq,
                               bool quick, const char** reason_r) noexcept {
   return guard(box, [&] {

@@ -9,6 +9,11 @@
 
 namespace mh {
 
+// The stamps of an open folder, as a hash: as its index has them from the last sync of any process,
+// and as they are now.
+std::optional<uint64_t> recorded_stamps(struct mailbox* box);
+std::optional<uint64_t> present_stamps(struct mailbox* box);
+
 // For struct mailbox_vfuncs.
 int mh_list_index_has_changed(struct mailbox* box, struct mail_index_view* list_view, uint32_t seq,
                               bool quick, const char** reason_r) noexcept;

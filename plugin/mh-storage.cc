@@ -66,7 +66,9 @@ bool is_unwritable(const char* state_root) {
 void mh_get_list_settings(const struct mail_namespace* ns,
                           struct mailbox_list_settings* set) noexcept {
   if (set->layout == nullptr) set->layout = MAILBOX_LIST_NAME_FS;
-  if (set->subscription_fname == nullptr) set->subscription_fname = "subscriptions";
+  // The fs layout hides what has this name in the root, wherever the file itself lies; but a folder
+  // may have it. No directory entry equals this one, and the path is the same.
+  if (set->subscription_fname == nullptr) set->subscription_fname = "./subscriptions";
   set->utf8 = TRUE;
   std::string state_root;
   try {

@@ -4,6 +4,7 @@
 #include "plugin/guard.h"
 #include "plugin/index-sync.h"
 #include "plugin/mh-mailbox.h"
+#include "plugin/mh-status.h"
 #include "plugin/sync-pass.h"
 
 namespace mh {
@@ -141,12 +142,24 @@ void schedule_idle_work(struct mailbox* box) {
   state.idle_work = timeout_add(msecs, do_idle_work, box);
 }
 
+void look_at_what_was_missed(struct mailbox* box) {
+  MailboxState& state = mailbox_state(box);
+  const auto stamps = present_stamps(box);
+  // Stamps that no sync can make its own (a folder that cannot be read) are looked at once.
+  if (stamps == state.synced_stamps || std::exchange(state.missed_stamps, stamps) == stamps) return;
+  timeout_remove(&state.idle_work);
+  state.idle_work = timeout_add_short(0, do_idle_work, box);
+}
+
 struct mailbox_sync_context* mh_sync_init(struct mailbox* box,
                                           enum mailbox_sync_flags flags) noexcept {
   const int ret = guard(box, [&] {
     if (!box->opened && mailbox_open(box) < 0) return -1;
     const bool must = std::exchange(mailbox_state(box).must_sync, false);
-    return index_mailbox_want_full_sync(box, flags) || must ? sync_opened(box, flags) : 0;
+    const int synced =
+        index_mailbox_want_full_sync(box, flags) || must ? sync_opened(box, flags) : 0;
+    mailbox_state(box).synced_stamps = recorded_stamps(box);
+    return synced;
   });
   return index_mailbox_sync_init(box, flags, ret < 0);
 }

@@ -22,4 +22,8 @@ struct mailbox_sync_context* mh_sync_init(struct mailbox* box,
 // done.
 void schedule_idle_work(struct mailbox* box);
 
+// When a watch begins: what changed between the last sync and the watch is looked at at once. (With
+// NOTIFY, Dovecot begins to watch a second after a command, and does not look.)
+void look_at_what_was_missed(struct mailbox* box);
+
 }  // namespace mh

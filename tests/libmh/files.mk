@@ -39,6 +39,7 @@ tests_libmh_test_system_SOURCES =
 tests_libmh_test_system_CPPFLAGS = $(libmh_test_cppflags)
 tests_libmh_test_system_LDADD = $(libmh_test_ldadd)
 tests_libmh_test_system_SOURCES += tests/libmh/system/test-crash.cc
+tests_libmh_test_system_SOURCES += tests/libmh/system/test-directory-watch.cc
 tests_libmh_test_system_SOURCES += tests/libmh/system/test-filename.cc
 tests_libmh_test_system_SOURCES += tests/libmh/system/test-folder-lock.cc
 tests_libmh_test_system_SOURCES += tests/libmh/system/test-fs.cc

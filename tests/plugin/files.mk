@@ -5,6 +5,7 @@
 # It finds the plugin in $top_builddir/.libs/lib20_mh_plugin.so, and the sources in $top_srcdir.
 
 plugin_tests =
+plugin_tests += tests/plugin/test-clients.py
 plugin_tests += tests/plugin/test-cost.py
 plugin_tests += tests/plugin/test-delivery.py
 plugin_tests += tests/plugin/test-flags.py
@@ -12,7 +13,9 @@ plugin_tests += tests/plugin/test-harness.py
 plugin_tests += tests/plugin/test-hostile.py
 plugin_tests += tests/plugin/test-list.py
 plugin_tests += tests/plugin/test-loss.py
+plugin_tests += tests/plugin/test-names.py
 plugin_tests += tests/plugin/test-nmh-between-sessions.py
+plugin_tests += tests/plugin/test-notify.py
 plugin_tests += tests/plugin/test-read.py
 plugin_tests += tests/plugin/test-real-mail.py
 plugin_tests += tests/plugin/test-replication.py

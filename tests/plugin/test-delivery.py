@@ -246,6 +246,28 @@ class Doveadm(Delivery):
         self.doveadm("force-resync", "*")
         self.assertEqual(self.select().uids(), [1, 2, 5])
 
+    def test_altmove_moves_nothing_and_changes_nothing(self):
+        # dbox alone has a second place for messages; elsewhere it marks them in the index.
+        self.lmtp(*[mail_maker.plain(n) for n in (1, 2, 3)])
+        client = self.select()
+        client.store(2, "+FLAGS", "\\Flagged $Junk")
+
+        def seen():
+            client = self.select()
+            return ({uid: client.body(uid) for uid in client.uids()}, client.flags(),
+                    self.nmh.sequences(),
+                    [(n, os.stat(self.nmh.file("inbox", n)).st_ino) for n in self.nmh.numbers()])
+        before = seen()
+        for arguments in (["all"], ["-r", "uid", "2"]):
+            self.doveadm("altmove", *arguments)
+            self.assertNothing(client.ok("NOOP"))
+            self.assertEqual(seen(), before)
+        self.nmh.run("mark", "+inbox", "first", "-sequence", "flagged", "-add")
+        client.ok("NOOP")
+        self.assertEqual(client.flags()[1], {"\\Flagged"})
+        client.store(3, "+FLAGS", "\\Answered")
+        self.assertEqual(len(self.nmh.sequences()["replied"]), 1)
+
 
 if __name__ == "__main__":
     runner.main(prepare)

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Which folders there are: LIST, LSUB, STATUS, and what must never be seen or left among them."""
 
-import encodings.utf_7  # noqa: F401: loaded at first use otherwise
 import os
 import re
 import socket
@@ -13,27 +12,8 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 import mail_maker  # noqa: E402
 import runner  # noqa: E402
 from case import MhTestCase, prepare  # noqa: E402
+from imap_client import mutf7  # noqa: E402
 from nmh import Nmh  # noqa: E402
-
-
-def mutf7(name):
-    """The name as IMAP writes it (RFC 3501, 5.1.3)."""
-    out, run = [], ""
-
-    def flush():
-        nonlocal run
-        if run:
-            coded = run.encode("utf-7").decode()     # +....- ; only non-ASCII is in `run`
-            out.append("&" + coded[1:].rstrip("-").replace("/", ",") + "-")
-            run = ""
-    for char in name:
-        if 0x20 <= ord(char) <= 0x7e:
-            flush()
-            out.append("&-" if char == "&" else char)
-        else:
-            run += char
-    flush()
-    return "".join(out)
 
 
 class ListCase(MhTestCase):

@@ -59,3 +59,4 @@ EXTRA_DIST += tests/support/mutate-reconcile.py
 EXTRA_DIST += tests/support/nmh.py
 EXTRA_DIST += tests/support/private_dovecot.py
 EXTRA_DIST += tests/support/runner.py
+EXTRA_DIST += tests/support/twisted_client.py

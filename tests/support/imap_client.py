@@ -10,6 +10,7 @@ None, a parenthesised list is a list. A FETCH response is a dict from item name 
 "BODY[HEADER.FIELDS (FROM)]<0>") to value.
 """
 
+import encodings.utf_7  # noqa: F401: loaded at first use otherwise
 import re
 import socket
 import time
@@ -26,6 +27,26 @@ class Literal(bytes):
 def quote(text):
     """A quoted string (for names and passwords without line ends)."""
     return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+def mutf7(name):
+    """The name as IMAP writes it (RFC 3501, 5.1.3)."""
+    out, run = [], ""
+
+    def flush():
+        nonlocal run
+        if run:
+            coded = run.encode("utf-7").decode()     # +....- ; only non-ASCII is in `run`
+            out.append("&" + coded[1:].rstrip("-").replace("/", ",") + "-")
+            run = ""
+    for char in name:
+        if 0x20 <= ord(char) <= 0x7e:
+            flush()
+            out.append("&-" if char == "&" else char)
+        else:
+            run += char
+    flush()
+    return "".join(out)
 
 
 class Untagged:
