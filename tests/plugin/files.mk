@@ -30,3 +30,4 @@ endif
 # Of these, the ones to be run with the sanitizers inside Dovecot, too.
 SANITIZED_TESTS += tests/plugin/test-flags.py
 SANITIZED_TESTS += tests/plugin/test-read.py
+SANITIZED_TESTS += tests/plugin/test-write.py
