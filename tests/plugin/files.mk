@@ -23,7 +23,7 @@ plugin_tests += tests/plugin/test-samples.py
 plugin_tests += tests/plugin/test-settings.py
 plugin_tests += tests/plugin/test-write.py
 
-EXTRA_DIST += $(plugin_tests) tests/plugin/not-yet.txt
+EXTRA_DIST += $(plugin_tests)
 if TESTS_ENABLED
 TESTS += $(plugin_tests)
 endif

@@ -204,36 +204,6 @@ def _drop_root(account_name):
     os.environ["USER"] = os.environ["LOGNAME"] = account.pw_name
 
 
-def _not_yet():
-    """What the product does not do yet, by test: read from tests/plugin/not-yet.txt and skipped
-    aloud. A line is `script Class.test: reason`. MH_TEST_ALL=1 runs them all the same."""
-    if os.environ.get("MH_TEST_ALL", "") not in ("", "0"):
-        return {}
-    path = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "plugin", "not-yet.txt")
-    script = os.path.basename(sys.argv[0])
-    reasons = {}
-    with open(path, encoding="utf-8") as lines:
-        for line in lines:
-            name, colon, reason = line.strip().partition(": ")
-            if colon and name.startswith(script + " "):
-                reasons[name.split(" ", 1)[1]] = reason
-    return reasons
-
-
-def _without(suite, reasons, result):
-    """The suite without the tests that `reasons` names; these are told as skipped."""
-    kept = unittest.TestSuite()
-    for test in suite:
-        if isinstance(test, unittest.TestSuite):
-            kept.addTest(_without(test, reasons, result))
-        elif _Result._name(test) in reasons:
-            result.began = time.monotonic()
-            result.addSkip(test, "not yet: " + reasons[_Result._name(test)])
-        else:
-            kept.addTest(test)
-    return kept
-
-
 def main(prepare=None, module="__main__"):
     """Run the tests of the calling script. `prepare` runs first, still as the caller (root)."""
     global _scratch
@@ -266,14 +236,13 @@ def main(prepare=None, module="__main__"):
     loader = unittest.TestLoader()
     if arguments:
         loader.testNamePatterns = [f"*{n}*" for n in arguments]
-    reasons = _not_yet()
     suite = _only_with_root(loader.loadTestsFromModule(sys.modules[module]))
     if skipped_all is not None:
         print(f"skip everything: {skipped_all}")
         count = suite.countTestCases()
         print(f"0 passed, 0 failed, {count} skipped")
         sys.exit(77)
-    _without(suite, reasons, result).run(result)
+    suite.run(result)
     for name, function in reversed(_ending):
         try:
             function()
