@@ -238,6 +238,10 @@ Status Folder::Impl::sync_locked(SequencesFile::Hold& hold, const FolderMemory& 
     return {};
   }
   remove_asked(input, removed);
+  if (removed->mismatch) {
+    outcome->moved = true;
+    return {};
+  }
   MH_TRY_SET(FlagMergeOutput merged, merge_and_write(hold, memory, input, removed->numbers));
   hold.release();
   if (lock == OwnLock::kInFolder) MH_TRY(list_after_unlock());

@@ -35,7 +35,9 @@ void Folder::Impl::release_guards(std::vector<Record>* changed) {
       settings.message_mode != 0 ? settings.message_mode : location.directory_mode & 0666;
   for (const Record& known : records) {
     if (!known.has(Record::kGuarded)) continue;
-    const Nanoseconds due = std::max(known.saved, foreign) * kSecond + kGuardTime;
+    // By ctime too: a save date may have been given by replication.
+    const Nanoseconds came = std::max(known.saved * kSecond, known.file.ctime);
+    const Nanoseconds due = std::max(came, foreign * kSecond) + kGuardTime;
     if (due > time && due < time + 2 * kGuardTime) {
       if (guard_due == 0 || due < guard_due) guard_due = due;
       continue;

@@ -121,6 +121,7 @@ struct Folder::Impl {
 
   // folder-files.cc
   Status list_again(bool thorough);
+  Result<Plan> plan_anew(bool thorough);
   Result<bool> look_for_arrivals();
   Result<Plan> plan(bool thorough);
   void take_over_verified(std::vector<Record>* changed);
@@ -158,6 +159,7 @@ struct Folder::Impl {
     NumberSet numbers;
     std::vector<uint32_t> uids;
     std::vector<Tombstone> tombstones;
+    bool mismatch = false;  // a number was another's: the listing does not hold
   };
   Result<int> open_workshop();
   Status put_back(const std::string& name, uint32_t number);
@@ -165,7 +167,7 @@ struct Folder::Impl {
   Result<bool> is_file_of(int where, const std::string& name, const Record& record);
   void remove_asked(const FlagsInput& input, Removed* removed);
   Status remove_messages(const NumberSet& uids, const FlagsOf& flags_of, Removed* removed);
-  Status sweep_outgoing();
+  Result<bool> sweep_outgoing();
 
   // folder-save.cc
   NewMessagePlace message_place();

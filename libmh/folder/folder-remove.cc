@@ -9,7 +9,9 @@
 //
 // What was asked for stands in Dovecot's index log until the index has it, so a process that dies
 // here has its removals done by the next sync. What it leaves in the workshop was perhaps not
-// looked at yet: it is put back, and then removed again if it was meant.
+// looked at yet: it is put back, and then removed again if it was meant. Each process does so at
+// its first sync, and whenever messages are missing: else one that was open all the time would
+// take for removed what another would bring back.
 #include <fcntl.h>
 #include <sodium.h>
 
@@ -133,6 +135,8 @@ Status Folder::Impl::remove_messages(const NumberSet& uids, const FlagsOf& flags
     } else if (*gone) {
       removed->numbers.add(record->number);
       removed->uids.push_back(uid);
+    } else {
+      removed->mismatch = true;
     }
   });
   if (removed->uids.empty()) return failed;
@@ -148,9 +152,10 @@ Status Folder::Impl::remove_messages(const NumberSet& uids, const FlagsOf& flags
   return failed;
 }
 
-// What a process that died has left.
-Status Folder::Impl::sweep_outgoing() {
-  if (std::exchange(swept_outgoing, true) || !writable() || !state_dir) return {};
+// What a process that died has left: true when messages were put back. Nobody is at such work now,
+// for we hold the folder lock.
+Result<bool> Folder::Impl::sweep_outgoing() {
+  if (!writable() || !state_dir) return false;
   MH_TRY_SET(const int from, open_workshop());
   std::vector<std::pair<std::string, uint32_t>> found;
   MH_TRY(fs.list(from, [&](const DirEntry& entry) {
@@ -162,7 +167,9 @@ Status Folder::Impl::sweep_outgoing() {
     MH_TRY(put_back(name, number));
     warn("put message " + std::to_string(number) + " back, whose removal was interrupted");
   }
-  return remove_dead_messages(fs, from);
+  MH_TRY(remove_dead_messages(fs, from));
+  swept_outgoing = true;
+  return !found.empty();
 }
 
 }  // namespace mh
