@@ -23,6 +23,23 @@ bool Folder::Impl::guards() const {
   return settings.inc_guard && (location.directory_mode & 022) == 0;
 }
 
+// True when nothing is left to be done; false: to be tried again.
+bool Folder::Impl::give_back(Record* record, mode_t wanted) {
+  // By its descriptor: a number may name another file by now.
+  auto file = fs.open(dir.get(), std::to_string(record->number).c_str(),
+                      O_RDONLY | O_NOFOLLOW | O_NONBLOCK);
+  const auto stat = file ? fs.fstat(file->get()) : Result<FileStat>(pass_on(file));
+  if (!stat || !record->file.same_content(FileIdentity::of(*stat))) return false;
+  if ((stat->mode & 0222) == 0) {
+    const Status given = fs.chmod(file->get(), (stat->mode & 07777) | (wanted & 0222));
+    // Somebody else's file by now: theirs to do.
+    if (!given && given.error().kind() != ErrorKind::kPermission) return false;
+  }
+  if (const auto after = fs.fstat(file->get())) record->file = FileIdentity::of(*after);
+  record->set(Record::kGuarded, false);
+  return true;
+}
+
 void Folder::Impl::release_guards(std::vector<Record>* changed) {
   guard_due = 0;
   if (!journal || !writable()) return;
@@ -44,14 +61,9 @@ void Folder::Impl::release_guards(std::vector<Record>* changed) {
     }
     const auto planned = std::ranges::find(*changed, known.uid, &Record::uid);
     Record record = planned != changed->end() ? *planned : known;
-    record.set(Record::kGuarded, false);
-    // By its descriptor: a number may name another file by now.
-    auto file = fs.open(dir.get(), std::to_string(record.number).c_str(),
-                        O_RDONLY | O_NOFOLLOW | O_NONBLOCK);
-    const auto stat = file ? fs.fstat(file->get()) : Result<FileStat>(pass_on(file));
-    if (stat && record.file.same_content(FileIdentity::of(*stat)) && (stat->mode & 0222) == 0) {
-      (void)fs.chmod(file->get(), (stat->mode & 07777) | (wanted & 0222));
-      if (const auto after = fs.fstat(file->get())) record.file = FileIdentity::of(*after);
+    if (!give_back(&record, wanted)) {
+      guard_due = guard_due == 0 ? time + kGuardTime : std::min(guard_due, time + kGuardTime);
+      continue;
     }
     if (planned != changed->end()) {
       *planned = record;

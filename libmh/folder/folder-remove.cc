@@ -68,6 +68,13 @@ Status Folder::Impl::put_back(const std::string& name, uint32_t number) {
   return done;
 }
 
+// It stays after all. What cannot be put back now is put back by the next sync, which has to come.
+void Folder::Impl::spare(const std::string& name, uint32_t number) {
+  if (put_back(name, number)) return;
+  astray = true;
+  swept_outgoing = false;
+}
+
 // Removes the file under this number if it is this one; false when it is not. `backup`: as rmm does,
 // which leaves it under its number with a comma.
 Result<bool> Folder::Impl::remove_file(uint32_t number, const Record& record, bool backup) {
@@ -80,22 +87,17 @@ Result<bool> Folder::Impl::remove_file(uint32_t number, const Record& record, bo
     if (taken.error().kind() == ErrorKind::kNotFound) return false;
     return pass_on(taken);
   }
-  MH_TRY_SET(const bool right, is_file_of(to, name, record));
-  if (!right) {
-    MH_TRY(put_back(name, number));
-    return false;
+  const auto right = is_file_of(to, name, record);
+  if (!right || !*right) {
+    spare(name, number);
+    return right;
   }
-  if (backup) {
-    const Status kept = fs.rename(to, name.c_str(), dir.get(), ("," + plain).c_str(),
-                                  RenameMode::kReplace);
-    if (!kept) {
-      MH_TRY(put_back(name, number));
-      return pass_on(kept);
-    }
-    return true;
-  }
-  MH_TRY(fs.unlink(to, name.c_str()));
-  return true;
+  const Status gone = backup ? fs.rename(to, name.c_str(), dir.get(), ("," + plain).c_str(),
+                                         RenameMode::kReplace)
+                             : fs.unlink(to, name.c_str());
+  if (gone) return true;
+  spare(name, number);
+  return pass_on(gone);
 }
 
 // By identity; where that proves nothing, by content.
@@ -139,6 +141,7 @@ Status Folder::Impl::remove_messages(const NumberSet& uids, const FlagsOf& flags
       removed->mismatch = true;
     }
   });
+  removed->mismatch |= std::exchange(astray, false);
   if (removed->uids.empty()) return failed;
   removed->tombstones = tombstones_of(removed->uids, flags_of);
   apply_to_records({}, removed->tombstones);

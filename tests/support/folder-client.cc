@@ -134,6 +134,17 @@ void FolderClient::take_records(const FilesOutcome& files) {
   uidnext_ = folder_->uidnext();
 }
 
+// As they were when the message left, or was saved.
+void FolderClient::set_flags(const std::string& text, uint32_t uid) {
+  bool is_seen = false;
+  std::istringstream flags(text);
+  for (std::string flag; flags >> flag;) {
+    is_seen |= flag == "\\Seen";
+    pending_.push_back(change_of(flag, uid, true));
+  }
+  if (!is_seen) pending_.push_back(change_of("\\Seen", uid, false));
+}
+
 std::string FolderClient::flags_text(uint32_t uid) const {
   const auto found = messages_.find(uid);
   return found == messages_.end() ? std::string() : joined(found->second.flags);
@@ -159,13 +170,9 @@ FlagsInput FolderClient::flags_input(const FilesOutcome& files) {
     if (annotation.forwarded) pending_.push_back(change_of("$Forwarded", annotation.uid, true));
   }
   for (const Added& added : files.added) {
-    std::istringstream flags(added.tombstone_flags.value_or(""));
-    for (std::string flag; flags >> flag;) pending_.push_back(change_of(flag, added.uid, true));
+    if (added.tombstone_flags) set_flags(*added.tombstone_flags, added.uid);
   }
-  for (const PendingSave& save : files.saved) {
-    std::istringstream flags(save.flags);
-    for (std::string flag; flags >> flag;) pending_.push_back(change_of(flag, save.uid, true));
-  }
+  for (const PendingSave& save : files.saved) set_flags(save.flags, save.uid);
   for (const FlagChange& change : pending_) apply(change);
   input.pending = pending_;
   input.expunge = to_expunge_;
@@ -381,6 +388,7 @@ Status FolderClient::change_identity(const Folder::Identity& wanted) {
   MH_TRY(folder_->lock());
   const Status done = folder_->change_identity(wanted);
   folder_->unlock();
+  memory_ = {};  // all is compared
   return done;
 }
 

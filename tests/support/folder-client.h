@@ -102,6 +102,7 @@ class FolderClient {
   void take_expunged(const NumberSet& uids);
   void take_records(const FilesOutcome& files);
   void keep_last_merge(const FolderMemory& before);
+  void set_flags(const std::string& text, uint32_t uid);
   std::string flags_text(uint32_t uid) const;
   FlagsInput flags_input(const FilesOutcome& files);
   void apply(const FlagChange& change);
