@@ -385,9 +385,7 @@ Result<std::vector<uint32_t>> FolderClient::copy_from(FolderClient& from,
 
 Status FolderClient::change_identity(const Folder::Identity& wanted) {
   MH_TRY(open());
-  MH_TRY(folder_->lock());
   const Status done = folder_->change_identity(wanted);
-  folder_->unlock();
   memory_ = {};  // all is compared
   return done;
 }
