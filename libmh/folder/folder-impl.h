@@ -138,6 +138,7 @@ struct Folder::Impl {
 
   // folder-message.cc
   Result<OpenMessage> open_number(uint32_t number) const;
+  Result<OpenMessage> open_moved(const Record& record);
   Result<bool> is_message(const Record& record, OpenMessage* file);
   std::optional<uint32_t> number_of(const FileIdentity& file) const;
 

@@ -60,6 +60,9 @@ Result<int> Folder::Impl::open_workshop() {
 // The file of this name in the workshop gets a number again.
 Status Folder::Impl::put_back(const std::string& name, uint32_t number) {
   MH_TRY_SET(const int from, open_workshop());
+  // It has its number already where somebody died between link and unlink.
+  MH_TRY_SET(const FileStat stat, fs.stat(from, name.c_str(), Follow::kNo));
+  if (stat.nlink > 1 && number_of(FileIdentity::of(stat))) return fs.unlink(from, name.c_str());
   Status done = move_in(fs, from, name, dir.get(), number);
   while (!done && done.error().kind() == ErrorKind::kExists) {
     MH_TRY_SET(const uint32_t highest, highest_number(fs, dir.get()));

@@ -187,6 +187,18 @@ class Writes(gated.GatedCase):
         mails = [(gated.crlf(gated.mail(i)), " ".join(flags), DATE) for i, flags in NEW.items()]
         self.everywhere(lambda client: client.append("INBOX", *mails), self.appended(set(NEW)))
 
+    def test_flags_are_kept_when_the_index_goes_to_memory(self):
+        mails = [(gated.crlf(gated.mail(i)), " ".join(flags), DATE) for i, flags in NEW.items()]
+        client = self.start()
+        self.gate.arm()
+        client.append("INBOX", *mails)
+        calls = [call for call in self.gate.calls() if "/index/dovecot.index" in call.path
+                 and call.name in ("write", "pwrite", "fdatasync")][-8:]
+        for call in calls:
+            done = self.run_at(lambda each: each.append("INBOX", *mails),
+                               {"fail_at": f"{call.n}:ENOSPC"}, None)
+            self.appended(set(NEW))(done, self.look_at_all(("inbox", "other")))
+
     # -- COPY and MOVE -----------------------------------------------------------------------------
 
     def flags_followed(self, seen):

@@ -33,9 +33,11 @@ AT_ONCE = 5                         # what a client takes in one command
 # Who may take a message away from the INBOX, by its number modulo 8.
 EXPUNGES, MOVES, COPIES, REFILES, REMOVES = 0, 1, 2, 3, 4
 FOLDERS = {"INBOX": "inbox", "moved": "moved", "copied": "copied", "refiled": "refiled"}
-# nmh has no better word for a folder that another program changes or locks.
+# nmh's words for a folder that another program changes or locks. It lists a folder before it takes
+# its lock, so a pack may look for what has just been removed.
 PASSING = re.compile(r"no messages|no .* messages|message \d+ doesn't exist|bad message list|"
-                     r"unable to lock|failed to lock|in use|empty|out of range|message list", re.I)
+                     r"unable to lock|failed to lock|in use|empty|out of range|message list|"
+                     r"unable to rename .*No such file|unable to (un)?link", re.I)
 
 
 def content_id(content):

@@ -215,6 +215,16 @@ TEST_F(RemoveTest, OneThatCannotBeRemovedStaysAndTheOthersGoLater) {
   EXPECT_FALSE(client_.messages().contains(2));
 }
 
+// A pack at work: the listing that is to find the message is old before it is used.
+TEST_F(RemoveTest, AMessageThatMovesWhileItIsLookedForIsNotGone) {
+  start();
+  run("cd " + at(".") + " && mv 5 9");
+  fs_.after(FsCall::kList, 1, [&] { run("cd " + at(".") + " && mv 9 7"); });
+  const auto found = client_.fetch(5);
+  ASSERT_TRUE(found) << found.error().message();
+  EXPECT_EQ(text(5), *found);
+}
+
 // ---- A process that dies in it --------------------------------------------------------------
 
 // Leaves message 2 in the workshop, not removed yet.
@@ -240,6 +250,18 @@ TEST_F(RemoveTest, AnotherSessionThatIsAlreadyOpenPutsAnInterruptedRemovalBack) 
   EXPECT_EQ(text(2), session.fetch(2).value_or(""));
   EXPECT_EQ(text(2), read("2"));
   expect_sane(session);
+}
+
+TEST_F(RemoveTest, AMessageThatWasPutBackByLinkAndNotYetUnlinkedIsNotDoubled) {
+  start();
+  const std::string state = client_.folder().location().state_dir;
+  run("mkdir -p " + state + "/tmp && ln " + at("2") + " " + state + "/tmp/" + outgoing_name(2, 7));
+  client_.reopen();
+  must(client_.sync(true));
+  EXPECT_THAT(client_.uids(), ElementsAre(1, 2, 3, 4, 5));
+  EXPECT_THAT(client_.events(), IsEmpty());
+  EXPECT_EQ(text(2), client_.fetch(2).value_or(""));
+  expect_sane(client_);
 }
 
 TEST_F(RemoveTest, ASweepThatFailedIsDoneByTheNextSync) {
