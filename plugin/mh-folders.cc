@@ -53,10 +53,7 @@ Folder::Identity wanted_identity(const struct mailbox_update& update) {
 }
 
 int write_identity(struct mailbox* box, const Folder::Identity& wanted) {
-  Folder& folder = *mailbox_state(box).folder;
-  Status done = folder.lock();
-  if (done) done = folder.change_identity(wanted);
-  folder.unlock();
+  const Status done = mailbox_state(box).folder->change_identity(wanted);
   mailbox_state(box).compare_all = true;
   return done ? 0 : set_error(box, done.error(), "changing the identity of the folder");
 }
@@ -209,6 +206,20 @@ int mh_list_delete_mailbox(struct mailbox_list* list, const char* name) noexcept
   });
 }
 
+// A directory that is no folder for Dovecot: \Noselect, or one whose removal was interrupted.
+// What is left in that would keep it for ever.
+int mh_list_delete_dir(struct mailbox_list* list, const char* name) noexcept {
+  return guard_list(list, [&] {
+    ListState& state = list_state(list);
+    if (const auto tree = state.root()) {
+      const auto removed = (*tree)->remove_folder(state.folder_path(name));
+      state.forget_paths();
+      if (removed && *removed) return 0;
+    }
+    return state.super.delete_dir(list, name);
+  });
+}
+
 }  // namespace
 
 void fill_folders(struct mailbox_vfuncs* v) {
@@ -220,6 +231,7 @@ void fill_folders(struct mailbox_vfuncs* v) {
 
 void fill_folder_list(struct mailbox_list_vfuncs* v) {
   v->delete_mailbox = mh_list_delete_mailbox;
+  v->delete_dir = mh_list_delete_dir;
 }
 
 }  // namespace mh

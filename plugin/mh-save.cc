@@ -350,8 +350,10 @@ void finish_transaction(SaveState& state, struct mail_index_transaction_commit_r
   if (!state.sync->commit()) return;
   Folder& folder = folder_of(state);
   const uint64_t highest = mail_index_modseq_get_highest(FreshView(state.box->index).get());
-  const Status steps[] = {folder.saves_finished(), folder.reserve_modseq(highest),
-                          folder.maintain()};
+  // On a full disk Dovecot goes on in memory: what others will read does not have the messages.
+  const bool kept = !mail_index_is_in_memory(state.box->index);
+  const Status steps[] = {kept ? folder.saves_finished() : Status(),
+                          folder.reserve_modseq(highest), folder.maintain()};
   for (const Status& done : steps) {
     if (!done) e_warning(state.box->event, "mh: %s", done.error().message().c_str());
   }

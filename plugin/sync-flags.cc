@@ -25,7 +25,7 @@ void add_flags_of_files(const FilesOutcome& files, bool refile_flags,
       set_from_text(*added.tombstone_flags, added.uid, changes);
     }
   }
-  for (const PendingSave& save : files.saved) add_from_text(save.flags, save.uid, changes);
+  for (const PendingSave& save : files.saved) set_from_text(save.flags, save.uid, changes);
   for (const Annotation& annotation : files.annotated) {
     if (annotation.replied) add_from_text("\\Answered", annotation.uid, changes);
     if (annotation.forwarded) add_from_text("$Forwarded", annotation.uid, changes);

@@ -344,7 +344,9 @@ int Sync::write_index(bool* again) {
       state_.index_broken = !index.commit();
       if (state_.index_broken) return -1;
       flags.finish();
-      if (flags.merged() && !files_.saved.empty()) (void)folder_.saves_finished();
+      // An index in memory is nobody else's.
+      const bool kept = flags.merged() && !mail_index_is_in_memory(box_->index);
+      if (kept && !files_.saved.empty()) (void)folder_.saves_finished();
       return 0;
     }
   }

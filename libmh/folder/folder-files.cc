@@ -297,10 +297,17 @@ void Folder::Impl::mind_deferred(const std::string& why) {
   if (!std::exchange(warned_deferred, true)) warn("new messages wait: " + why);
 }
 
+Result<Plan> Folder::Impl::plan_anew(bool thorough) {
+  probed = false;
+  listing.reset();
+  MH_TRY(list_again(true));
+  return plan(thorough);
+}
+
 Result<FilesOutcome> Folder::sync_files(bool thorough, const FlagsOf& flags_of) {
   Impl& in = *impl_;
   FilesOutcome outcome;
-  MH_TRY(in.sweep_outgoing());
+  if (!in.swept_outgoing) MH_TRY(in.sweep_outgoing());
   if (!std::exchange(in.looked_for_leftovers, true)) in.leftovers = in.find_leftovers();
   if (!in.state().pending_saves.empty()) in.probed = false;  // where their files are must be known
   MH_TRY(in.list_again(thorough));
@@ -308,10 +315,13 @@ Result<FilesOutcome> Folder::sync_files(bool thorough, const FlagsOf& flags_of) 
   if (undone) MH_TRY(in.list_again(true));
   MH_TRY_SET(Plan plan, in.plan(thorough));
   if (plan.relist) {
-    in.probed = false;
-    in.listing.reset();
-    MH_TRY(in.list_again(true));
-    MH_TRY_SET(plan, in.plan(thorough));
+    MH_TRY_SET(plan, in.plan_anew(thorough));
+  }
+  if (!plan.dropped.empty()) {
+    MH_TRY_SET(const bool came_back, in.sweep_outgoing());
+    if (came_back) {
+      MH_TRY_SET(plan, in.plan_anew(thorough));
+    }
   }
   std::vector<Record> changed = std::move(plan.changed);
   in.take_over_verified(&changed);

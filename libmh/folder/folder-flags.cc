@@ -6,8 +6,9 @@
 // so the directory is looked at again after the lock was taken. The text to be written is journalled
 // before, with what it replaces (not flushed: against a killed process the kernel keeps it, and a
 // torn file after a power loss is as old as the index that was not committed). A file found torn -
-// the new text up to some byte, from there on the old one - is completed from the journal. Nothing
-// else is: what another program has written since stays.
+// the new text up to some byte, from there on the old one - is completed from the journal. One with
+// zeros in it, which no program writes, lost a block when the power went: it is completed likewise,
+// or they are left out, as is a torn last line. Nothing else is: what another program has written since stays.
 #include <algorithm>
 
 #include "libmh/folder/folder-impl.h"
@@ -21,6 +22,19 @@ constexpr int kMostMerges = 5;
 // A pending write is journalled as the length of the old text in so many digits, the old text, and
 // the new one.
 constexpr size_t kLengthDigits = 16;
+
+// What a loss of power leaves where the new block was written and the new length was not, or the
+// other way round: a last line without its colon, or zeros. nmh stops at both.
+std::string without_torn_end(std::string text) {
+  const bool had_zeros = std::erase(text, '\0') != 0;
+  const size_t line = text.rfind('\n') == std::string::npos ? 0 : text.rfind('\n') + 1;
+  if (text.find(':', line) == std::string::npos && line < text.size() && text[line] != ' ' &&
+      text[line] != '\t') {
+    text.resize(line);
+  }
+  if (had_zeros && !text.empty() && text.back() != '\n') text += '\n';
+  return text;
+}
 
 void forget(FlagSets* flags, const NumberSet& uids) {
   for (NumberSet* set : {&flags->unseen, &flags->answered, &flags->flagged, &flags->deleted,
@@ -72,19 +86,25 @@ std::vector<NumberedMessage> Folder::Impl::numbered(const FolderMemory& memory,
 // The text that was to be written when a writer died in the middle of it, else `text`.
 std::string Folder::Impl::repaired(const std::string& text) {
   const std::string& pending = state().pending_sequences;
-  if (pending.size() < kLengthDigits) return text;
+  if (pending.size() < kLengthDigits) return without_torn_end(text);
   const auto length = parse_hex64(std::string_view(pending).substr(0, kLengthDigits));
-  if (!length || *length > pending.size() - kLengthDigits) return text;
+  if (!length || *length > pending.size() - kLengthDigits) return without_torn_end(text);
   const std::string_view before = std::string_view(pending).substr(kLengthDigits, *length);
   const std::string_view intended = std::string_view(pending).substr(kLengthDigits + *length);
   if (text == before || text == intended) return text;
+  if (text.find('\0') != std::string::npos) {
+    // Zeros: a block that was never written when the power went.
+    const bool is_mix = text.size() <= std::max(before.size(), intended.size());
+    warn("mended a half-written " + settings.sequences_name);
+    return is_mix ? std::string(intended) : without_torn_end(text);
+  }
   // Of all the bytes where it may have been torn, the last one that fits the beginning.
   const size_t torn_at = static_cast<size_t>(
       std::mismatch(text.begin(), text.end(), intended.begin(), intended.end()).first -
       text.begin());
   const std::string_view rest = std::string_view(text).substr(torn_at);
   const std::string_view old_rest = before.substr(std::min(torn_at, before.size()));
-  if (torn_at == 0 || rest != old_rest) return text;
+  if (torn_at == 0 || rest != old_rest) return without_torn_end(text);
   warn("completed a half-written " + settings.sequences_name);
   return std::string(intended);
 }
@@ -238,6 +258,10 @@ Status Folder::Impl::sync_locked(SequencesFile::Hold& hold, const FolderMemory& 
     return {};
   }
   remove_asked(input, removed);
+  if (removed->mismatch) {
+    outcome->moved = true;
+    return {};
+  }
   MH_TRY_SET(FlagMergeOutput merged, merge_and_write(hold, memory, input, removed->numbers));
   hold.release();
   if (lock == OwnLock::kInFolder) MH_TRY(list_after_unlock());

@@ -23,6 +23,23 @@ bool Folder::Impl::guards() const {
   return settings.inc_guard && (location.directory_mode & 022) == 0;
 }
 
+// True when nothing is left to be done; false: to be tried again.
+bool Folder::Impl::give_back(Record* record, mode_t wanted) {
+  // By its descriptor: a number may name another file by now.
+  auto file = fs.open(dir.get(), std::to_string(record->number).c_str(),
+                      O_RDONLY | O_NOFOLLOW | O_NONBLOCK);
+  const auto stat = file ? fs.fstat(file->get()) : Result<FileStat>(pass_on(file));
+  if (!stat || !record->file.same_content(FileIdentity::of(*stat))) return false;
+  if ((stat->mode & 0222) == 0) {
+    const Status given = fs.chmod(file->get(), (stat->mode & 07777) | (wanted & 0222));
+    // Somebody else's file by now: theirs to do.
+    if (!given && given.error().kind() != ErrorKind::kPermission) return false;
+  }
+  if (const auto after = fs.fstat(file->get())) record->file = FileIdentity::of(*after);
+  record->set(Record::kGuarded, false);
+  return true;
+}
+
 void Folder::Impl::release_guards(std::vector<Record>* changed) {
   guard_due = 0;
   if (!journal || !writable()) return;
@@ -35,21 +52,18 @@ void Folder::Impl::release_guards(std::vector<Record>* changed) {
       settings.message_mode != 0 ? settings.message_mode : location.directory_mode & 0666;
   for (const Record& known : records) {
     if (!known.has(Record::kGuarded)) continue;
-    const Nanoseconds due = std::max(known.saved, foreign) * kSecond + kGuardTime;
+    // By ctime too: a save date may have been given by replication.
+    const Nanoseconds came = std::max(known.saved * kSecond, known.file.ctime);
+    const Nanoseconds due = std::max(came, foreign * kSecond) + kGuardTime;
     if (due > time && due < time + 2 * kGuardTime) {
       if (guard_due == 0 || due < guard_due) guard_due = due;
       continue;
     }
     const auto planned = std::ranges::find(*changed, known.uid, &Record::uid);
     Record record = planned != changed->end() ? *planned : known;
-    record.set(Record::kGuarded, false);
-    // By its descriptor: a number may name another file by now.
-    auto file = fs.open(dir.get(), std::to_string(record.number).c_str(),
-                        O_RDONLY | O_NOFOLLOW | O_NONBLOCK);
-    const auto stat = file ? fs.fstat(file->get()) : Result<FileStat>(pass_on(file));
-    if (stat && record.file.same_content(FileIdentity::of(*stat)) && (stat->mode & 0222) == 0) {
-      (void)fs.chmod(file->get(), (stat->mode & 07777) | (wanted & 0222));
-      if (const auto after = fs.fstat(file->get())) record.file = FileIdentity::of(*after);
+    if (!give_back(&record, wanted)) {
+      guard_due = guard_due == 0 ? time + kGuardTime : std::min(guard_due, time + kGuardTime);
+      continue;
     }
     if (planned != changed->end()) {
       *planned = record;

@@ -85,6 +85,7 @@ struct Folder::Impl {
   bool leftovers = false;       // something lies in it, as far as is known
   bool untidy = true;           // what unchanged() was told
   bool swept_outgoing = false;  // this process has looked after interrupted removals
+  bool astray = false;          // a file of a message lies in the workshop and could not be put back
   bool tagging_failed = false;  // the file system cannot do it
   NumberSet not_now;            // UIDs that could not be tagged: busy, foreign
 
@@ -121,6 +122,7 @@ struct Folder::Impl {
 
   // folder-files.cc
   Status list_again(bool thorough);
+  Result<Plan> plan_anew(bool thorough);
   Result<bool> look_for_arrivals();
   Result<Plan> plan(bool thorough);
   void take_over_verified(std::vector<Record>* changed);
@@ -136,6 +138,7 @@ struct Folder::Impl {
 
   // folder-message.cc
   Result<OpenMessage> open_number(uint32_t number) const;
+  Result<OpenMessage> open_moved(const Record& record);
   Result<bool> is_message(const Record& record, OpenMessage* file);
   std::optional<uint32_t> number_of(const FileIdentity& file) const;
 
@@ -158,18 +161,21 @@ struct Folder::Impl {
     NumberSet numbers;
     std::vector<uint32_t> uids;
     std::vector<Tombstone> tombstones;
+    bool mismatch = false;  // a number was another's: the listing does not hold
   };
   Result<int> open_workshop();
   Status put_back(const std::string& name, uint32_t number);
+  void spare(const std::string& name, uint32_t number);
   Result<bool> remove_file(uint32_t number, const Record& record, bool backup);
   Result<bool> is_file_of(int where, const std::string& name, const Record& record);
   void remove_asked(const FlagsInput& input, Removed* removed);
   Status remove_messages(const NumberSet& uids, const FlagsOf& flags_of, Removed* removed);
-  Status sweep_outgoing();
+  Result<bool> sweep_outgoing();
 
   // folder-save.cc
   NewMessagePlace message_place();
   Status retag(std::span<NewMessage> messages);
+  void add_transaction(std::span<const NewMessage> messages);
   Status write_save_intents(std::span<NewMessage> messages);
   bool unlockable(const SequencesFile::Hold& hold) const;
   uint32_t first_number(uint32_t highest, bool unlockable) const;
@@ -182,10 +188,12 @@ struct Folder::Impl {
   Result<FolderMemory> bring_in(std::span<NewMessage> messages, const FolderMemory& memory);
   void undo_messages(std::span<const NewMessage> messages);
   Status note_saved(std::span<const NewMessage> messages);
+  std::map<uint32_t, const Entry*> find_saved();
   Result<bool> settle_saves(FilesOutcome* outcome);
 
   // folder-guard.cc
   bool guards() const;
+  bool give_back(Record* record, mode_t wanted);
   void release_guards(std::vector<Record>* changed);
 
   // folder-hold.cc

@@ -6,9 +6,12 @@
 // file that is as it was: one open and one fstat. When the stamp differs, the folder was packed, the
 // message annotated, edited or removed, and the caller has not synced yet; or the content was never
 // compared since a rename. Then the record is looked up, the file found by its inode, and its
-// content compared: a message that was edited is never served under its old UID.
+// content compared: a message that was edited is never served under its old UID. A listing that runs
+// beside a pack can miss a name that moves, so a message is gone only if it is not found while the
+// directory stands still.
 #include <fcntl.h>
 
+#include <algorithm>
 #include <array>
 
 #include "libmh/folder/evidence.h"
@@ -19,6 +22,10 @@
 
 namespace mh {
 namespace {
+
+// How often, and how long apart, a directory that moves is searched.
+constexpr int kMostSearches = 50;
+constexpr Nanoseconds kBetweenSearches = kSecond / 100;
 
 constexpr int kOpenFlags = O_RDONLY | O_NOFOLLOW | O_NONBLOCK;
 
@@ -97,6 +104,27 @@ std::optional<uint32_t> Folder::Impl::number_of(const FileIdentity& file) const 
   return number;
 }
 
+// Not under its number: mv, pack or sortm since the last sync. kBusy: they are still at it.
+Result<OpenMessage> Folder::Impl::open_moved(const Record& record) {
+  for (int search = 0; search < kMostSearches; ++search) {
+    const Nanoseconds began = fs.now();
+    MH_TRY_SET(const FileStat before, fs.fstat(dir.get()));
+    if (const auto number = number_of(record.file)) {
+      auto file = open_number(*number);
+      if (file) {
+        MH_TRY_SET(const bool same, is_message(record, &*file));
+        if (same) return file;
+      }
+    }
+    MH_TRY_SET(const FileStat after, fs.fstat(dir.get()));
+    const bool stood_still = DirectoryStamp::of(before) == DirectoryStamp::of(after) &&
+                             std::max(before.mtime, before.ctime) + kBetweenSearches < began;
+    if (stood_still) return tl::unexpected<Error>(gone(record.uid));
+    fs.sleep(kBetweenSearches);
+  }
+  return fail(ErrorKind::kBusy, location.folder + ": messages are being renumbered: try again");
+}
+
 Result<OpenMessage> Folder::open_message(uint32_t uid, const MessageHint& hint) {
   Impl& in = *impl_;
   auto file = in.open_number(hint.number);
@@ -119,16 +147,8 @@ Result<OpenMessage> Folder::open_message(uint32_t uid, const MessageHint& hint) 
     MH_TRY_SET(const bool same, in.is_message(*known, &*file));
     if (same) return file;
   }
-  // Not under that number: mv, pack or sortm since the last sync.
   in.suspicious = true;
-  if (const auto number = in.number_of(known->file)) {
-    file = in.open_number(*number);
-    if (file) {
-      MH_TRY_SET(const bool same, in.is_message(*known, &*file));
-      if (same) return file;
-    }
-  }
-  return tl::unexpected<Error>(gone(uid));
+  return in.open_moved(*known);
 }
 
 Result<Pop3Identity> Folder::pop3_identity(uint32_t uid) {

@@ -9,7 +9,9 @@
 //
 // What was asked for stands in Dovecot's index log until the index has it, so a process that dies
 // here has its removals done by the next sync. What it leaves in the workshop was perhaps not
-// looked at yet: it is put back, and then removed again if it was meant.
+// looked at yet: it is put back, and then removed again if it was meant. Each process does so at
+// its first sync, and whenever messages are missing: else one that was open all the time would
+// take for removed what another would bring back.
 #include <fcntl.h>
 #include <sodium.h>
 
@@ -58,12 +60,22 @@ Result<int> Folder::Impl::open_workshop() {
 // The file of this name in the workshop gets a number again.
 Status Folder::Impl::put_back(const std::string& name, uint32_t number) {
   MH_TRY_SET(const int from, open_workshop());
+  // It has its number already where somebody died between link and unlink.
+  MH_TRY_SET(const FileStat stat, fs.stat(from, name.c_str(), Follow::kNo));
+  if (stat.nlink > 1 && number_of(FileIdentity::of(stat))) return fs.unlink(from, name.c_str());
   Status done = move_in(fs, from, name, dir.get(), number);
   while (!done && done.error().kind() == ErrorKind::kExists) {
     MH_TRY_SET(const uint32_t highest, highest_number(fs, dir.get()));
     done = move_in(fs, from, name, dir.get(), highest + 1);
   }
   return done;
+}
+
+// It stays after all. What cannot be put back now is put back by the next sync, which has to come.
+void Folder::Impl::spare(const std::string& name, uint32_t number) {
+  if (put_back(name, number)) return;
+  astray = true;
+  swept_outgoing = false;
 }
 
 // Removes the file under this number if it is this one; false when it is not. `backup`: as rmm does,
@@ -78,22 +90,17 @@ Result<bool> Folder::Impl::remove_file(uint32_t number, const Record& record, bo
     if (taken.error().kind() == ErrorKind::kNotFound) return false;
     return pass_on(taken);
   }
-  MH_TRY_SET(const bool right, is_file_of(to, name, record));
-  if (!right) {
-    MH_TRY(put_back(name, number));
-    return false;
+  const auto right = is_file_of(to, name, record);
+  if (!right || !*right) {
+    spare(name, number);
+    return right;
   }
-  if (backup) {
-    const Status kept = fs.rename(to, name.c_str(), dir.get(), ("," + plain).c_str(),
-                                  RenameMode::kReplace);
-    if (!kept) {
-      MH_TRY(put_back(name, number));
-      return pass_on(kept);
-    }
-    return true;
-  }
-  MH_TRY(fs.unlink(to, name.c_str()));
-  return true;
+  const Status gone = backup ? fs.rename(to, name.c_str(), dir.get(), ("," + plain).c_str(),
+                                         RenameMode::kReplace)
+                             : fs.unlink(to, name.c_str());
+  if (gone) return true;
+  spare(name, number);
+  return pass_on(gone);
 }
 
 // By identity; where that proves nothing, by content.
@@ -133,8 +140,11 @@ Status Folder::Impl::remove_messages(const NumberSet& uids, const FlagsOf& flags
     } else if (*gone) {
       removed->numbers.add(record->number);
       removed->uids.push_back(uid);
+    } else {
+      removed->mismatch = true;
     }
   });
+  removed->mismatch |= std::exchange(astray, false);
   if (removed->uids.empty()) return failed;
   removed->tombstones = tombstones_of(removed->uids, flags_of);
   apply_to_records({}, removed->tombstones);
@@ -148,9 +158,10 @@ Status Folder::Impl::remove_messages(const NumberSet& uids, const FlagsOf& flags
   return failed;
 }
 
-// What a process that died has left.
-Status Folder::Impl::sweep_outgoing() {
-  if (std::exchange(swept_outgoing, true) || !writable() || !state_dir) return {};
+// What a process that died has left: true when messages were put back. Nobody is at such work now,
+// for we hold the folder lock.
+Result<bool> Folder::Impl::sweep_outgoing() {
+  if (!writable() || !state_dir) return false;
   MH_TRY_SET(const int from, open_workshop());
   std::vector<std::pair<std::string, uint32_t>> found;
   MH_TRY(fs.list(from, [&](const DirEntry& entry) {
@@ -162,7 +173,9 @@ Status Folder::Impl::sweep_outgoing() {
     MH_TRY(put_back(name, number));
     warn("put message " + std::to_string(number) + " back, whose removal was interrupted");
   }
-  return remove_dead_messages(fs, from);
+  MH_TRY(remove_dead_messages(fs, from));
+  swept_outgoing = true;
+  return !found.empty();
 }
 
 }  // namespace mh

@@ -9,13 +9,15 @@
 //
 // A process that dies in between leaves intents in the journal. Whoever syncs next looks at each
 // transaction: when all its files are in the folder it is finished - the flags are in the intents -
-// else those that are there are taken away again, before anybody was told of them. For a transaction
-// of several messages the word that it is finished is flushed before it counts: else a message of
-// it that was removed later would, after a power loss, look like one that never came in, and the
-// others would be taken away. That a single message came in is not flushed: its file is there or not.
+// else those that are there are taken away again, before anybody was told of them. When several
+// messages came in, their intents are written and flushed once more, each as one by itself: else a
+// message of them that was removed later would, after a power loss, look like one that never came
+// in, and the others would be taken away. A transaction of which some are written so already is
+// whole too: its writer died in the middle of that line. A single message has its file or has not.
 #include <algorithm>
 
 #include "libmh/folder/folder-impl.h"
+#include "libmh/folder/probe.h"
 #include "libmh/format/text.h"
 #include "libmh/system/filename.h"
 
@@ -110,19 +112,27 @@ Status Folder::Impl::retag(std::span<NewMessage> messages) {
   return {};
 }
 
+// All of them are to come in, or none.
+void Folder::Impl::add_transaction(std::span<const NewMessage> messages) {
+  const uint32_t first =
+      std::ranges::min_element(messages, {}, [](const NewMessage& each) { return each.record.uid; })
+          ->record.uid;
+  const auto count = static_cast<uint32_t>(messages.size());
+  for (const NewMessage& message : messages) {
+    journal->add_pending_save({message.record.uid, first, count, message.flags});
+  }
+}
+
 Status Folder::Impl::write_save_intents(std::span<NewMessage> messages) {
-  const auto [lowest, highest] = std::ranges::minmax_element(
-      messages, {}, [](const NewMessage& message) { return message.record.uid; });
-  const uint32_t first = lowest->record.uid;
-  const uint32_t last = highest->record.uid;
-  MH_TRY(journal->reserve_uids(state().uidnext, last - state().uidnext + 1));
+  uint32_t last = 0;
   for (const NewMessage& message : messages) {
     const uint32_t uid = message.record.uid;
+    last = std::max(last, uid);
     journal->add_record(message.record);
-    journal->add_pending_save(
-        {uid, first, static_cast<uint32_t>(messages.size()), message.flags});
     if (message.pop3 != Pop3Identity()) journal->add_pop3(uid, message.pop3);
   }
+  add_transaction(messages);
+  MH_TRY(journal->reserve_uids(state().uidnext, last - state().uidnext + 1));
   Status done = journal->append();
   if (done && settings.flush) done = journal->flush();
   if (!done) journal->discard_pending();
@@ -245,6 +255,11 @@ Result<FolderMemory> Folder::Impl::bring_in(std::span<NewMessage> messages,
 
 // Nobody was told of these. What cannot be undone now is undone by the next sync.
 void Folder::Impl::undo_messages(std::span<const NewMessage> messages) {
+  if (messages.size() > 1) {
+    // One of them may have been noted as saved by itself.
+    add_transaction(messages);
+    if (!journal->append()) journal->discard_pending();
+  }
   std::vector<Tombstone> dropped;
   for (const NewMessage& message : messages) {
     if (message.record.number != 0) {
@@ -268,7 +283,10 @@ Status Folder::Impl::note_saved(std::span<const NewMessage> messages) {
     records_now.push_back(message.record);
   }
   const bool several = messages.size() > 1;
-  if (several) journal->add_saves_finished();
+  for (const NewMessage& message : messages) {
+    const uint32_t uid = message.record.uid;
+    if (several) journal->add_pending_save({uid, uid, 1, message.flags});
+  }
   Status done = journal->append();
   if (done && several && settings.flush) done = journal->flush();
   if (!done) {
@@ -312,34 +330,65 @@ Status Folder::saves_finished() {
   return in.journal->append();
 }
 
+// Where the messages are whose saving was begun. After a power loss a file may have another mtime
+// than was journalled, and after a restore another inode: then its tag tells.
+std::map<uint32_t, const Entry*> Folder::Impl::find_saved() {
+  std::map<uint64_t, const Record*> known;
+  for (const Record& record : records) known[record.file.inode] = &record;
+  std::map<uint32_t, const Entry*> found;
+  for (const Entry& entry : listing->entries) {
+    const auto same = known.find(entry.file.inode);
+    const bool is_known = same != known.end() && same->second->file.same_file(entry.file);
+    if (is_known && same->second->file.size == entry.file.size) {
+      found[same->second->uid] = &entry;
+    } else if (!is_known && location.root != nullptr) {
+      ProbeRequest request;
+      request.number = entry.number;
+      request.file = entry.file;
+      const Probe probe = read_probe(fs, dir.get(), request, location.root->key());
+      if (probe.tag_kind == Probe::TagKind::kVerified &&
+          probe.tag.uidvalidity == state().header.uidvalidity) {
+        found.try_emplace(probe.tag.uid, &entry);
+      }
+    }
+  }
+  return found;
+}
+
 // What a process that died has begun. True when the folder was changed and has to be listed again.
 Result<bool> Folder::Impl::settle_saves(FilesOutcome* outcome) {
   if (!journal || state().pending_saves.empty() || !writable()) return false;
-  std::map<uint32_t, std::vector<PendingSave>> transactions;
-  for (const auto& [uid, save] : state().pending_saves) transactions[save.first].push_back(save);
+  std::map<std::pair<uint32_t, uint32_t>, std::vector<PendingSave>> transactions;
+  for (const auto& [uid, save] : state().pending_saves) {
+    transactions[{save.first, save.count}].push_back(save);
+  }
   MH_TRY(load_records());
+  const auto entries = find_saved();
   bool removed = false;
-  for (const auto& [first, saves] : transactions) {
+  for (const auto& [which, saves] : transactions) {
+    const uint32_t count = which.second;
     std::vector<std::pair<const Entry*, const Record*>> there;
+    std::vector<PendingSave> saved;
     for (const PendingSave& save : saves) {
       const Record* record = find(save.uid);
-      if (record == nullptr) continue;
-      const auto entry = std::find_if(
-          listing->entries.begin(), listing->entries.end(),
-          [&](const Entry& each) { return each.file.same_content(record->file); });
-      if (entry != listing->entries.end()) there.emplace_back(&*entry, record);
+      const auto entry = entries.find(save.uid);
+      if (record == nullptr || entry == entries.end()) continue;
+      there.emplace_back(entry->second, record);
+      saved.push_back(save);
     }
-    if (there.size() == saves.front().count) {
-      outcome->saved.insert(outcome->saved.end(), saves.begin(), saves.end());
+    if (there.size() == count || saves.size() < count) {
+      outcome->saved.insert(outcome->saved.end(), saved.begin(), saved.end());
       continue;
     }
     for (const auto& [entry, record] : there) {
-      MH_TRY_SET(const bool gone, remove_file(entry->number, *record, false));
+      Record as_found = *record;
+      as_found.file = entry->file;
+      MH_TRY_SET(const bool gone, remove_file(entry->number, as_found, false));
       removed |= gone;
     }
-    if (saves.front().count == 1) continue;
+    if (count == 1) continue;
     warn("undid a transaction that had saved " + std::to_string(there.size()) + " of " +
-         std::to_string(saves.front().count) + " messages when its process died");
+         std::to_string(count) + " messages when its process died");
   }
   if (outcome->saved.empty()) journal->add_saves_finished();
   return removed;

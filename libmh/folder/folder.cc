@@ -268,7 +268,24 @@ Status Folder::reserve_modseq(uint64_t modseq) {
 
 Status Folder::change_identity(const Identity& wanted) {
   Impl& in = *impl_;
-  if (!in.journal || !in.writable()) {
+  MH_TRY(in.load_state());
+  if (!in.journal) {
+    return fail(ErrorKind::kReadOnly, in.location.folder + ": its state cannot be written");
+  }
+  std::optional<FolderLock> list;
+  if (wanted.uidvalidity != 0) {
+    MH_TRY_SET(FolderLock held, in.location.root->lock(in.settings.lock_timeout));
+    list.emplace(std::move(held));
+  }
+  MH_TRY(lock());
+  const Status done = change_identity_locked(wanted);
+  unlock();
+  return done;
+}
+
+Status Folder::change_identity_locked(const Identity& wanted) {
+  Impl& in = *impl_;
+  if (!in.writable()) {
     return fail(ErrorKind::kReadOnly, in.location.folder + ": its state cannot be written");
   }
   MH_TRY(in.load_records());
@@ -281,7 +298,6 @@ Status Folder::change_identity(const Identity& wanted) {
       record.set(Record::kTagged, false);
       record.set(Record::kTagFlushed, false);
     }
-    MH_TRY_SET(const FolderLock list, in.location.root->lock(in.settings.lock_timeout));
     MH_TRY(in.location.root->note_uidvalidity(wanted.uidvalidity));
   }
   facts.uidnext = std::max(facts.uidnext, wanted.uidnext);

@@ -231,15 +231,6 @@ class Folder {
   bool has_unfinished_saves() const;
   // The index has all that was saved (or FilesOutcome::saved): nothing is to be finished any more.
   Status saves_finished();
-  // What replication asks for; 0 and an empty GUID leave it as it is. A new UIDVALIDITY keeps
-  // messages and UIDs; their tags are written anew by and by.
-  struct Identity {
-    Guid guid{};
-    uint32_t uidvalidity = 0;
-    uint32_t uidnext = 0;  // at least
-    uint64_t highest_modseq = 0;  // at least
-  };
-  Status change_identity(const Identity& wanted);
   // How the caller's index was when it was last committed; see libmh/store/index-seal.h. nullopt: not
   // known. Written under the lock; what fails costs a comparison of everything, no truth.
   std::optional<IndexSeal> index_seal() const;
@@ -249,6 +240,17 @@ class Folder {
   Status maintain();
 
   // --- without the lock ---
+
+  // What replication asks for; 0 and an empty GUID leave it as it is. A new UIDVALIDITY keeps
+  // messages and UIDs; their tags are written anew by and by. Takes the locks itself: the list lock
+  // comes before the folder lock. After a crash all of it is changed or nothing.
+  struct Identity {
+    Guid guid{};
+    uint32_t uidvalidity = 0;
+    uint32_t uidnext = 0;  // at least
+    uint64_t highest_modseq = 0;  // at least
+  };
+  Status change_identity(const Identity& wanted);
 
   // Opens the message by its hint; when that does not hold, looks it up. kNotFound: it is gone or
   // was edited; the next sync will say so (unchanged() is false from now on). kPermission and kIo: it
@@ -282,6 +284,7 @@ class Folder {
   struct Impl;
   Result<size_t> adopt_batch(const AdoptPlace& place, std::vector<TaggedCopy>& copies);
   Status sweep(const AdoptPlace& place);
+  Status change_identity_locked(const Identity& wanted);
   explicit Folder(std::unique_ptr<Impl> impl);
   std::unique_ptr<Impl> impl_;
 };

@@ -16,6 +16,8 @@ namespace mh {
 namespace {
 
 constexpr size_t kBlock = 256 * 1024;
+// How often in a row a new file may be taken for one of a dead writer.
+constexpr int kMostSwept = 10;
 
 uint64_t random_number() {
   uint64_t number = 0;
@@ -32,16 +34,28 @@ Result<Fd> open_nameless(Fs& fs, const NewMessagePlace& place) {
   return file;
 }
 
-Result<Fd> open_named(Fs& fs, const NewMessagePlace& place, std::string* name) {
-  *name = incoming_name(random_number());
-  MH_TRY_SET(Fd file, fs.open(place.workshop, name->c_str(),
-                              O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW, 0600));
+// kNotFound: it was swept before it was locked.
+Result<Fd> open_and_lock(Fs& fs, int workshop, const std::string& name) {
+  MH_TRY_SET(Fd file, fs.open(workshop, name.c_str(), O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW, 0600));
   const Status locked = fs.set_lock(file.get(), Lock::kWrite);
-  if (!locked) {
-    (void)fs.unlink(place.workshop, name->c_str());
-    return pass_on(locked);
+  const auto stat = locked ? fs.fstat(file.get()) : pass_on(locked);
+  if (!stat) {
+    (void)fs.unlink(workshop, name.c_str());
+    // Whoever sweeps at this moment holds it.
+    if (stat.error().kind() != ErrorKind::kBusy) return pass_on(stat);
   }
+  if (!stat || stat->nlink == 0) return fail(ErrorKind::kNotFound, name + " was swept");
   return file;
+}
+
+Result<Fd> open_named(Fs& fs, const NewMessagePlace& place, std::string* name) {
+  for (int attempt = 0;; ++attempt) {
+    *name = incoming_name(random_number());
+    auto file = open_and_lock(fs, place.workshop, *name);
+    if (file) return file;
+    name->clear();
+    if (file.error().kind() != ErrorKind::kNotFound || attempt == kMostSwept) return file;
+  }
 }
 
 Status hash_text(Fs& fs, NewMessage& message, uint64_t size) {
@@ -173,7 +187,9 @@ Status remove_dead_messages(Fs& fs, int workshop) {
   for (const std::string& name : found) {
     const auto file = fs.open(workshop, name.c_str(), O_RDWR | O_NOFOLLOW | O_NONBLOCK);
     if (!file || !fs.set_lock(file->get(), Lock::kWrite)) continue;  // its writer lives
-    MH_TRY(fs.unlink(workshop, name.c_str()));
+    const Status gone = fs.unlink(workshop, name.c_str());
+    // Its writer may just have finished.
+    if (!gone && gone.error().kind() != ErrorKind::kNotFound) return gone;
   }
   return {};
 }

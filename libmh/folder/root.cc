@@ -358,6 +358,7 @@ Status Root::make_state(Location* location) {
   MH_TRY_SET(const Fd control, fs_->open(dir.get(), kControlDir.data(), O_RDONLY | O_DIRECTORY));
   MH_TRY(set_rights(*fs_, control.get(), mode, location->gid));
   MH_TRY(Journal::create(*fs_, dir.get(), std::move(state), mode & 0666, location->gid, false));
+  MH_TRY(fs_->fsync(location->root->dir()));  // its name: soon UIDs are told
   return location->root->record(guid, location->directory);
 }
 
@@ -375,6 +376,21 @@ bool rmf_removes(const DirEntry& entry) {
 Result<bool> Root::remove_folder(const std::string& path) {
   MH_TRY_SET(const Location described, describe(path));
   auto known_state = find(path);
+  StateRoot* root = known_state ? known_state->root : described.root;
+  // Whoever is about to save a message here waits, and then finds no folder.
+  std::optional<FolderLock> list;
+  std::optional<FolderLock> folder;
+  if (root != nullptr && root->writable()) {
+    MH_TRY_SET(FolderLock held, root->lock(kListLockTimeout));
+    list.emplace(std::move(held));
+  }
+  if (list && known_state) {
+    MH_TRY_SET(const Fd state, open_directory(*fs_, known_state->state_dir));
+    const FolderLock::Options options{known_state->directory_mode & 0666, known_state->gid,
+                                      kListLockTimeout};
+    MH_TRY_SET(FolderLock held, FolderLock::acquire(*fs_, state.get(), kLockFile.data(), options));
+    folder.emplace(std::move(held));
+  }
   std::vector<std::string> removable;
   std::vector<std::string> ours;
   bool others = false;
@@ -398,10 +414,8 @@ Result<bool> Root::remove_folder(const std::string& path) {
       if (!others) MH_TRY(fs_->unlink(dir.get(), name.c_str()));
     }
   }
-  StateRoot* root = known_state ? known_state->root : described.root;
   const Status gone = fs_->rmdir(AT_FDCWD, described.folder.c_str());
-  if (root == nullptr || !root->writable()) return gone.has_value();
-  MH_TRY_SET(const FolderLock held, root->lock(kListLockTimeout));
+  if (!list) return gone.has_value();
   if (known_state) MH_TRY(root->forget(known_state->guid));
   if (!gone) MH_TRY(root->set_folder(described.directory, false));
   return gone.has_value();

@@ -100,6 +100,9 @@ Result<std::unique_ptr<StateRoot>> StateRoot::open(Fs& fs, std::string path, boo
     dir = fs.open(AT_FDCWD, root->path_.c_str(), kFlags);
     if (dir && made) {
       MH_TRY(set_rights(fs, dir->get(), mode, gid));
+      const std::string parent = root->path_.substr(0, root->path_.rfind('/') + 1);
+      MH_TRY_SET(const Fd above, fs.open(AT_FDCWD, parent.c_str(), O_RDONLY | O_DIRECTORY));
+      MH_TRY(fs.fsync(above.get()));
     }
   }
   if (!dir) return pass_on(dir);

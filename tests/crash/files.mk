@@ -8,6 +8,8 @@ crash_tests += tests/crash/test-folder-races.py
 crash_tests += tests/crash/test-gate.py
 crash_tests += tests/crash/test-imap-kills.py
 crash_tests += tests/crash/test-sequences-races.py
+crash_tests += tests/crash/test-write-kills.py
+crash_tests += tests/crash/test-write-loops.py
 
 EXTRA_DIST += $(crash_tests)
 if TESTS_ENABLED

@@ -75,6 +75,8 @@ tests_libmh_test_folder_SOURCES += tests/libmh/folder/test-folder.cc
 tests_libmh_test_folder_SOURCES += tests/libmh/folder/test-probe.cc
 tests_libmh_test_folder_SOURCES += tests/libmh/folder/test-reconcile-model.cc
 tests_libmh_test_folder_SOURCES += tests/libmh/folder/test-reconcile.cc
+tests_libmh_test_folder_SOURCES += tests/libmh/folder/test-remove.cc
 tests_libmh_test_folder_SOURCES += tests/libmh/folder/test-root.cc
+tests_libmh_test_folder_SOURCES += tests/libmh/folder/test-save.cc
 tests_libmh_test_folder_SOURCES += tests/libmh/folder/test-scan.cc
 endif

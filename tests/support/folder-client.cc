@@ -40,6 +40,12 @@ FlagChange change_of(const std::string& flag, uint32_t uid, bool on) {
   return change;
 }
 
+std::string joined(const std::set<std::string>& words) {
+  std::string text;
+  for (const std::string& word : words) text += (text.empty() ? "" : " ") + word;
+  return text;
+}
+
 FolderSettings default_settings() {
   auto map = FlagMap::make(FlagOptions());
   if (!map) std::abort();
@@ -61,23 +67,27 @@ void FolderClient::reopen() {
   root_.reset();
 }
 
+Status FolderClient::open() {
+  if (folder_) return {};
+  MH_TRY_SET(root_, Root::open(fs_, mail_root_, ""));
+  const auto hints = [this](const Location&) {
+    Hints known;
+    known.uidvalidity = uidvalidity_;
+    known.uidnext = uidnext_;
+    for (const auto& [uid, message] : messages_) known.uids.add(uid);
+    return known;
+  };
+  MH_TRY_SET(folder_, Folder::open(fs_, *root_, path_, settings, hints));
+  return {};
+}
+
 Status FolderClient::sync(bool thorough) {
-  if (!root_) {
-    MH_TRY_SET(root_, Root::open(fs_, mail_root_, ""));
-    const auto hints = [this](const Location&) {
-      Hints known;
-      known.uidvalidity = uidvalidity_;
-      known.uidnext = uidnext_;
-      for (const auto& [uid, message] : messages_) known.uids.add(uid);
-      return known;
-    };
-    MH_TRY_SET(folder_, Folder::open(fs_, *root_, path_, settings, hints));
-  }
+  MH_TRY(open());
   bool again = true;
   for (int tries = 0; again && tries < kMostTries; ++tries) {
     again = false;
     MH_TRY_SET(const bool same, folder_->unchanged(memory_));
-    if (same && pending_.empty() && !thorough) return {};
+    if (same && pending_.empty() && to_expunge_.empty() && !thorough) return {};
     MH_TRY(folder_->look());
     MH_TRY(folder_->lock());
     const Status done = try_sync(thorough, &again);
@@ -124,6 +134,22 @@ void FolderClient::take_records(const FilesOutcome& files) {
   uidnext_ = folder_->uidnext();
 }
 
+// As they were when the message left, or was saved.
+void FolderClient::set_flags(const std::string& text, uint32_t uid) {
+  bool is_seen = false;
+  std::istringstream flags(text);
+  for (std::string flag; flags >> flag;) {
+    is_seen |= flag == "\\Seen";
+    pending_.push_back(change_of(flag, uid, true));
+  }
+  if (!is_seen) pending_.push_back(change_of("\\Seen", uid, false));
+}
+
+std::string FolderClient::flags_text(uint32_t uid) const {
+  const auto found = messages_.find(uid);
+  return found == messages_.end() ? std::string() : joined(found->second.flags);
+}
+
 FlagsInput FolderClient::flags_input(const FilesOutcome& files) {
   FlagsInput input;
   for (const auto& [uid, message] : messages_) {
@@ -144,11 +170,13 @@ FlagsInput FolderClient::flags_input(const FilesOutcome& files) {
     if (annotation.forwarded) pending_.push_back(change_of("$Forwarded", annotation.uid, true));
   }
   for (const Added& added : files.added) {
-    std::istringstream flags(added.tombstone_flags.value_or(""));
-    for (std::string flag; flags >> flag;) pending_.push_back(change_of(flag, added.uid, true));
+    if (added.tombstone_flags) set_flags(*added.tombstone_flags, added.uid);
   }
+  for (const PendingSave& save : files.saved) set_flags(save.flags, save.uid);
   for (const FlagChange& change : pending_) apply(change);
   input.pending = pending_;
+  input.expunge = to_expunge_;
+  input.flags_of = [this](uint32_t uid) { return flags_text(uid); };
   input.old_number = [this](uint32_t uid) {
     const auto found = old_numbers_.find(uid);
     return found == old_numbers_.end() ? 0 : found->second;
@@ -171,11 +199,7 @@ void FolderClient::apply(const FlagChange& change) {
 }
 
 Status FolderClient::try_sync(bool thorough, bool* again) {
-  const auto flags_of = [this](uint32_t uid) {
-    std::string text;
-    for (const std::string& flag : messages_[uid].flags) text += (text.empty() ? "" : " ") + flag;
-    return text;
-  };
+  const auto flags_of = [this](uint32_t uid) { return flags_text(uid); };
   MH_TRY_SET(const FilesOutcome files, folder_->sync_files(thorough, flags_of));
   if (folder_->uidvalidity() != uidvalidity_) {
     if (uidvalidity_ != 0) events_.push_back("VALIDITY");
@@ -186,6 +210,7 @@ Status FolderClient::try_sync(bool thorough, bool* again) {
   if (files.first_sight) memory_ = {};
   take_records(files);
   MH_TRY_SET(const FlagsOutcome flags, folder_->sync_flags(memory_, flags_input(files)));
+  take_expunged(flags.expunged);
   for (const FlagChange& change : flags.to_index) apply(change);
   const FolderMemory before = std::exchange(memory_, folder_->memory());
   if (flags.busy || flags.moved) {
@@ -195,6 +220,7 @@ Status FolderClient::try_sync(bool thorough, bool* again) {
     return {};
   }
   pending_.clear();
+  to_expunge_ = {};
   for (auto& [uid, message] : messages_) {
     if (!flags.undecided.contains(uid)) {
       message.undecided_since = 0;
@@ -203,7 +229,16 @@ Status FolderClient::try_sync(bool thorough, bool* again) {
     }
   }
   commit();
+  if (!files.saved.empty()) static_cast<void>(folder_->saves_finished());
   return folder_->maintain();
+}
+
+void FolderClient::take_expunged(const NumberSet& uids) {
+  uids.for_each([&](uint32_t uid) {
+    messages_.erase(uid);
+    expunged_.insert({uidvalidity_, uid});
+    events_.push_back("EXPUNGE " + std::to_string(uid));
+  });
 }
 
 // The next merge sees as changed what has changed since the last one.
@@ -221,18 +256,146 @@ void FolderClient::store(uint32_t uid, const std::string& flag, bool on) {
   commit();
 }
 
+void FolderClient::expunge(const std::vector<uint32_t>& uids) {
+  for (const uint32_t uid : uids) to_expunge_.add(uid);
+  commit();
+}
+
+// ---- Saving ---------------------------------------------------------------------------------
+
+Status FolderClient::write_text(const Mail& mail, NewMessage* message) {
+  message->record.internal_date = mail.date;
+  message->record.saved =
+      mail.saved != 0 ? mail.saved : static_cast<uint32_t>(fs_.now() / kSecond);
+  message->record.guid = mail.guid;
+  message->flags = joined(mail.flags);
+  message->pop3 = mail.pop3;
+  if (mail.copy_of != nullptr) {
+    return copy_text(fs_, mail.copy_of->fd.get(), mail.copy_of->prefix, mail.copy_of->size,
+                     *message);
+  }
+  return fs_.pwrite(message->file.get(), mail.text.data(), mail.text.size(), message->text_at);
+}
+
+Result<std::vector<NewMessage>> FolderClient::begin_append(const std::vector<Mail>& mails) {
+  MH_TRY(open());
+  std::vector<NewMessage> messages;
+  Status done;
+  for (const Mail& mail : mails) {
+    auto message = folder_->begin_message();
+    if (!message) {
+      done = pass_on(message);
+      break;
+    }
+    const auto nth = static_cast<uint32_t>(messages.size());
+    messages.push_back(std::move(*message));
+    done = write_text(mail, &messages.back());
+    if (done) done = folder_->finish_message(messages.back(), nth);
+    if (!done) break;
+  }
+  for (size_t i = 0; done && i < messages.size(); ++i) done = folder_->flush_message(messages[i]);
+  if (done) return messages;
+  for (NewMessage& message : messages) folder_->drop_message(message);
+  return pass_on(done);
+}
+
+// As run_locked_sync().
+Status FolderClient::locked_sync() {
+  for (int tries = 0; tries < kMostTries; ++tries) {
+    if (tries == 0) {
+      MH_TRY_SET(const bool same, folder_->unchanged(memory_));
+      const auto changed = folder_->changed_since(memory_.generation, memory_.journal_offset);
+      const bool current = folder_->uidvalidity() == uidvalidity_ && changed && changed->empty();
+      if (same && current && pending_.empty() && to_expunge_.empty() &&
+          !folder_->has_unfinished_saves()) {
+        return {};
+      }
+    }
+    bool again = false;
+    MH_TRY(folder_->look(false));
+    MH_TRY(try_sync(false, &again));
+    if (!again) return {};
+  }
+  return {};
+}
+
+Status FolderClient::bring_in(const std::vector<Mail>& mails, std::vector<NewMessage>* messages) {
+  MH_TRY(locked_sync());
+  uint32_t next = std::max(uidnext_, folder_->uidnext());
+  for (size_t i = 0; i < mails.size(); ++i) {
+    if (mails[i].uid != 0) next = mails[i].uid;
+    (*messages)[i].record.uid = next++;
+  }
+  MH_TRY_SET(memory_, folder_->store_messages(*messages, memory_));
+  for (size_t i = 0; i < mails.size(); ++i) {
+    const Record& record = (*messages)[i].record;
+    Message& message = messages_[record.uid];
+    message.hint = hint_of(record);
+    message.flags = mails[i].flags;
+    events_.push_back("EXISTS " + std::to_string(record.uid));
+  }
+  uidnext_ = folder_->uidnext();
+  commit();
+  // The index has them: what fails now is made up for later.
+  static_cast<void>(folder_->saves_finished());
+  static_cast<void>(folder_->maintain());
+  return {};
+}
+
+Result<std::vector<uint32_t>> FolderClient::finish_append(const std::vector<Mail>& mails,
+                                                          std::vector<NewMessage> messages) {
+  Status done = folder_->lock();
+  if (done) {
+    done = bring_in(mails, &messages);
+    if (!done) {
+      for (NewMessage& message : messages) folder_->drop_message(message);
+    }
+    folder_->unlock();
+  }
+  if (!done) return pass_on(done);
+  std::vector<uint32_t> uids;
+  for (const NewMessage& message : messages) uids.push_back(message.record.uid);
+  return uids;
+}
+
+Result<std::vector<uint32_t>> FolderClient::append(const std::vector<Mail>& mails) {
+  MH_TRY_SET(auto messages, begin_append(mails));
+  return finish_append(mails, std::move(messages));
+}
+
+Result<std::vector<uint32_t>> FolderClient::copy_from(FolderClient& from,
+                                                      const std::vector<uint32_t>& uids) {
+  std::vector<Mail> mails;
+  std::vector<OpenMessage> open_messages;
+  open_messages.reserve(uids.size());
+  for (const uint32_t uid : uids) {
+    const Message& message = from.messages_.at(uid);
+    MH_TRY_SET(OpenMessage opened, from.folder_->open_message(uid, message.hint));
+    open_messages.push_back(std::move(opened));
+    MH_TRY_SET(const Record record, from.folder_->record(uid));
+    Mail mail;
+    mail.flags = message.flags;
+    mail.date = record.internal_date;
+    if (&from != this) mail.guid = record.guid;
+    mail.copy_of = &open_messages.back();
+    mails.push_back(std::move(mail));
+  }
+  return append(mails);
+}
+
+Status FolderClient::change_identity(const Folder::Identity& wanted) {
+  MH_TRY(open());
+  const Status done = folder_->change_identity(wanted);
+  memory_ = {};  // all is compared
+  return done;
+}
+
 // ---- The index as a file --------------------------------------------------------------------
 
 namespace {
 
 std::string bytes_of(const FolderMemory& memory) {
   return {reinterpret_cast<const char*>(&memory), sizeof(memory)};
-}
-
-std::string joined(const std::set<std::string>& words) {
-  std::string text;
-  for (const std::string& word : words) text += (text.empty() ? "" : " ") + word;
-  return text;
 }
 
 // A text of any bytes: its length, a blank, itself.
@@ -297,6 +460,7 @@ void FolderClient::write_index(std::ostream& out) const {
     put(out, change.add.print_uids());
     put(out, change.remove.print_uids());
   }
+  put(out, to_expunge_.print_uids());
   out << history_.size() << '\n';
   for (const auto& [key, text] : history_) {
     out << key.first << ' ' << key.second << ' ';
@@ -326,6 +490,7 @@ void FolderClient::read_index(std::istream& in) {
     change.remove = NumberSet::parse_uids(get(in)).value_or(NumberSet());
     pending_.push_back(std::move(change));
   }
+  to_expunge_ = NumberSet::parse_uids(get(in)).value_or(NumberSet());
   for (size_t left = get_count(in); left > 0; --left) {
     std::pair<uint32_t, uint32_t> key;
     in >> key.first >> key.second;

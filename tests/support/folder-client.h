@@ -6,12 +6,15 @@
 // sync(), in the order that folder.h prescribes. What a connected client would be told is collected
 // in events(). Every UID it ever saw is remembered with its bytes: a UID that comes to denote other
 // bytes, or that comes back, is reported as a violation.
+//
+// append() and expunge() call Folder in the order of plugin/mh-save.cc and plugin/sync-pass.cc.
 #pragma once
 
 #include <cstdint>
 #include <iosfwd>
 #include <map>
 #include <memory>
+#include <optional>
 #include <set>
 #include <string>
 #include <vector>
@@ -29,6 +32,19 @@ class FolderClient {
     Nanoseconds undecided_since = 0;
   };
 
+  // A message to be appended.
+  struct Mail {
+    std::string text;
+    std::set<std::string> flags = {};
+    uint32_t uid = 0;   // 0: the next one
+    uint32_t date = 0;  // internal date
+    uint32_t saved = 0;
+    Guid guid{};        // none: one is made
+    Pop3Identity pop3 = {};
+    // Instead of the text:
+    const OpenMessage* copy_of = nullptr;
+  };
+
   FolderClient(Fs& fs, std::string mail_root, std::string folder);
 
   // Keeps the index in a file, as a server would: taken from there now if there is one, written
@@ -41,6 +57,19 @@ class FolderClient {
   Status sync(bool thorough = false);
   // Changes a flag; brought to the folder by the next sync.
   void store(uint32_t uid, const std::string& flag, bool on);
+  // Saves them in one transaction; the UIDs that they got.
+  Result<std::vector<uint32_t>> append(const std::vector<Mail>& mails);
+  // Up to the moment before the locks are taken; and from there on.
+  Result<std::vector<NewMessage>> begin_append(const std::vector<Mail>& mails);
+  Result<std::vector<uint32_t>> finish_append(const std::vector<Mail>& mails,
+                                              std::vector<NewMessage> messages);
+  // Copies them from there, with flags, date and GUID.
+  Result<std::vector<uint32_t>> copy_from(FolderClient& from, const std::vector<uint32_t>& uids);
+  // To be removed by the next sync.
+  void expunge(const std::vector<uint32_t>& uids);
+  Status change_identity(const Folder::Identity& wanted);
+  // Opens the folder if it is not open yet.
+  Status open();
   // The visible bytes.
   Result<std::string> fetch(uint32_t uid);
   // Gives tags to all that can have one.
@@ -66,9 +95,15 @@ class FolderClient {
   FolderSettings settings;
 
  private:
+  Status locked_sync();
   Status try_sync(bool thorough, bool* again);
+  Status write_text(const Mail& mail, NewMessage* message);
+  Status bring_in(const std::vector<Mail>& mails, std::vector<NewMessage>* messages);
+  void take_expunged(const NumberSet& uids);
   void take_records(const FilesOutcome& files);
   void keep_last_merge(const FolderMemory& before);
+  void set_flags(const std::string& text, uint32_t uid);
+  std::string flags_text(uint32_t uid) const;
   FlagsInput flags_input(const FilesOutcome& files);
   void apply(const FlagChange& change);
   void commit();
@@ -87,6 +122,7 @@ class FolderClient {
   uint32_t uidvalidity_ = 0;
   uint32_t uidnext_ = 1;
   std::vector<FlagChange> pending_;
+  NumberSet to_expunge_;
   std::map<uint32_t, uint32_t> old_numbers_;
   std::vector<std::string> events_;
   std::vector<std::string> warnings_;

@@ -71,7 +71,11 @@ class PowerLossFs final : public Fs {
   Status mkdir(int dir, const char* name, mode_t mode) override;
   Status rmdir(int dir, const char* name) override;
   Result<std::string> real_path(const std::string& path) override { return real_.real_path(path); }
-  Status chmod(int fd, mode_t mode) override { return real_.chmod(fd, mode); }
+  Status chmod(int fd, mode_t mode) override {
+    const Status changed = real_.chmod(fd, mode);
+    static_cast<void>(node_of(fd));  // which takes the mode over
+    return changed;
+  }
   Status chown(int fd, uid_t uid, gid_t gid) override { return real_.chown(fd, uid, gid); }
   Status set_times(int fd, Nanoseconds atime, Nanoseconds mtime) override {
     return real_.set_times(fd, atime, mtime);

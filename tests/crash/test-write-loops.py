@@ -1,0 +1,259 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""nmh in loops beside deliveries and clients that copy, move and expunge.
+
+Deliverers bring mail by LMTP, inc and rcvstore bring more, two IMAP clients move, copy and expunge
+what they own, while nmh refiles, removes, marks, sorts and packs. Each message says who may take it
+away, so that at the end it is known of each where it has to be: exactly once, with its bytes, under
+one UID all its life. The long form is the same with 4 x 5,000 deliveries.
+"""
+
+import os
+import re
+import smtplib
+import sys
+import threading
+import time
+import traceback
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
+
+import case  # noqa: E402
+import imap_client  # noqa: E402
+import mail_maker  # noqa: E402
+import runner  # noqa: E402
+from nmh import NmhError, find_tag  # noqa: E402
+
+LONG = bool(os.environ.get("MH_TEST_LONG"))
+DELIVERERS = 4
+EACH = 5000 if LONG else 25
+COMING_IN = 400 if LONG else 6      # by inc and by rcvstore, each
+AT_ONCE = 5                         # what a client takes in one command
+
+# Who may take a message away from the INBOX, by its number modulo 8.
+EXPUNGES, MOVES, COPIES, REFILES, REMOVES = 0, 1, 2, 3, 4
+FOLDERS = {"INBOX": "inbox", "moved": "moved", "copied": "copied", "refiled": "refiled"}
+# nmh's words for a folder that another program changes or locks. It lists a folder before it takes
+# its lock, so a pack may look for what has just been removed.
+PASSING = re.compile(r"no messages|no .* messages|message \d+ doesn't exist|bad message list|"
+                     r"unable to lock|failed to lock|in use|empty|out of range|message list|"
+                     r"unable to rename .*No such file|unable to (un)?link", re.I)
+
+
+def content_id(content):
+    return int(re.search(rb"Message-ID: <m(\d+)@", content, re.I).group(1))
+
+
+def mail(i):
+    return mail_maker.plain(i, date=mail_maker.EPOCH + 60 * (i * 7919 % 1000))
+
+
+class Loops(case.MhTestCase):
+    def setUp(self):
+        super().setUp()
+        self.allow_log(r"Timeout|busy|locked|was removed or edited|message with UID|Message was expunged")
+        self.sent, self.errors = set(), []
+        self.lock = threading.Lock()
+        self.delivered = threading.Event()
+        self.shown = {}         # (box, validity, uid) -> message
+        self.put(1, mail(100001))
+        self.nmh.write_sequences("inbox", {"unseen": "1"})
+        client = self.imap()
+        client.select()
+        for box in ("moved", "copied", "refiled"):
+            client.ok(f"CREATE {box}")
+        self.sent.add(100001)
+
+    # -- the works -------------------------------------------------------------------------------
+
+    def run_all(self, works):
+        def guarded(work):
+            try:
+                work()
+            except Exception:  # noqa: BLE001: of whatever kind, it is told at the end
+                self.errors.append(traceback.format_exc())
+                self.delivered.set()
+        threads = [threading.Thread(target=guarded, args=(work,)) for work in works]
+        for thread in threads:
+            thread.start()
+        return threads
+
+    def note(self, i):
+        with self.lock:
+            self.sent.add(i)
+
+    def deliver(self, first):
+        with smtplib.LMTP(self.server.lmtp_socket, timeout=120) as session:
+            for i in range(first, first + EACH):
+                session.sendmail("alice@example.org", [self.user.name], mail(i))
+                self.note(i)
+
+    def come_in(self):
+        for n in range(COMING_IN):
+            i = 200000 + n
+            self.nmh.rcvstore(mail(i))
+            self.note(i)
+
+    def increase(self):
+        for n in range(COMING_IN):
+            i = 300000 + n
+            for _ in range(200):
+                spool = os.path.join(self.home, "spool")
+                if not os.path.exists(spool) or os.path.getsize(spool) == 0:
+                    with open(spool, "wb") as out:
+                        out.write(b"From a@example.org Thu Jan  1 00:00:00 2004\n" + mail(i) + b"\n")
+                # It refuses where its number was taken meanwhile; its spool stays whole.
+                self.nmh.run("inc", "-silent", "-file", spool, "-truncate", "+inbox", check=False)
+                if os.path.getsize(spool) == 0:
+                    break
+                time.sleep(0.01)
+            else:
+                raise AssertionError("inc never came in")
+            self.note(i)
+
+    def take(self, client, kind):
+        """UIDs of what is there and is this client's to take."""
+        client.ok("NOOP")
+        found = []
+        for uid, items in client.fetch("1:*", "BODY.PEEK[HEADER.FIELDS (MESSAGE-ID)]").items():
+            text = next((value for name, value in items.items() if name.startswith("BODY")), None)
+            if not text or not (match := re.search(rb"<m(\d+)@", text)):
+                continue
+            i = int(match.group(1))
+            self.see("INBOX", client.box.uidvalidity, uid, i)
+            if i % 8 == kind:
+                found.append(uid)
+        return found
+
+    def see(self, box, validity, uid, i):
+        with self.lock:
+            known = self.shown.setdefault((box, validity, uid), i)
+        if known != i:
+            raise AssertionError(f"{box}: UID {uid} was message {known} and is {i}")
+
+    def client_loop(self, kinds_and_commands):
+        client = self.server.imap(self.user, timeout=120)
+        client.box = client.select()
+        copied = set()
+        while True:
+            last = self.delivered.is_set()
+            for kind, act in kinds_and_commands:
+                uids = [uid for uid in self.take(client, kind) if uid not in copied]
+                for at in range(0, len(uids), AT_ONCE):
+                    some = uids[at:at + AT_ONCE]
+                    act(client, ",".join(map(str, some)))
+                    copied.update(some if kind == COPIES else ())
+            if last:
+                break
+        client.logout()
+
+    def expunge(self, client, uids):
+        client.ok(rf"UID STORE {uids} +FLAGS (\Deleted)")
+        client.ok(f"UID EXPUNGE {uids}")
+
+    def ok(self, client, command):
+        answer = client.command(command)
+        if answer.status != "OK":
+            raise AssertionError(f"{command}: {answer}")
+
+    def first_client(self):
+        self.client_loop([(EXPUNGES, self.expunge),
+                          (COPIES, lambda client, uids: self.ok(client, f"UID COPY {uids} copied"))])
+
+    def second_client(self):
+        self.client_loop([(MOVES, lambda client, uids: self.ok(client, f"UID MOVE {uids} moved"))])
+
+    def passing(self, *command):
+        try:
+            return self.nmh.run(*command)
+        except NmhError as error:
+            if PASSING.search(str(error)):
+                return None
+            raise
+
+    def numbers_of(self, kind):
+        found = []
+        for number in self.nmh.numbers("inbox"):
+            try:
+                content = self.nmh.read("inbox", number)
+                if content_id(content) % 8 == kind:
+                    found.append(number)
+            except (FileNotFoundError, AttributeError):
+                continue
+        return found
+
+    def mh_user(self):
+        """By a sequence, which keeps its messages through a sortm and a pack."""
+        n = 0
+        while True:
+            last = self.delivered.is_set()
+            n += 1
+            for kind, command in ((REFILES, ("refile", "-src", "+inbox", "todo", "+refiled")),
+                                  (REMOVES, ("rmm", "+inbox", "todo"))):
+                numbers = self.numbers_of(kind)[:AT_ONCE if not last else None]
+                if not numbers:
+                    continue
+                self.passing("mark", "+inbox", "-sequence", "todo", "-zero", "-add",
+                             *map(str, numbers))
+                self.passing(*command)
+            self.passing("mark", "+inbox", "last", "-sequence", "mine", "-add")
+            if n % 3 == 0:
+                self.passing("sortm", "+inbox")
+                self.passing("folder", "+inbox", "-pack")
+            if last:
+                break
+
+    # -- at the end ------------------------------------------------------------------------------
+
+    def found_in(self, client, box, folder):
+        validity = client.select(box).uidvalidity
+        by_imap = []
+        for uid, items in (client.fetch("1:*", "BODY.PEEK[]") if client.uids() else {}).items():
+            i = content_id(items["BODY[]"])
+            self.assertIn(mail_maker.as_imap(mail(i)).rstrip(), items["BODY[]"], f"bytes of {i}")
+            self.see(box, validity, uid, i)
+            by_imap.append(i)
+        on_disk = []
+        for number in self.nmh.numbers(folder):
+            content = self.nmh.read(folder, number)
+            on_disk.append(content_id(content))
+            tag = find_tag(content)
+            visible = content if tag is None else tag.message
+            self.assertIn(mail(on_disk[-1]).rstrip(), visible, f"{folder}/{number}")
+        self.assertEqual(sorted(by_imap), sorted(on_disk), box)
+        self.assertEqual(len(set(by_imap)), len(by_imap), f"{box}: one is there twice")
+        left = [name for name in os.listdir(self.nmh.folder(folder))
+                if not re.fullmatch(r",?\d+|\.mh_sequences", name)]
+        self.assertEqual(left, [], folder)
+        return set(by_imap)
+
+    def one_life(self):
+        """Under one UID all its life: of each message one UID in each folder and validity."""
+        uids = {}
+        for (box, validity, uid), i in self.shown.items():
+            uids.setdefault((box, i), set()).add((validity, uid))
+        several = {key: sorted(value) for key, value in uids.items() if len(value) > 1}
+        self.assertEqual(several, {}, "messages that were shown under several UIDs")
+
+    def test_all_messages_are_where_they_belong(self):
+        works = [lambda first=1000 * (EACH + 1) * n: self.deliver(first) for n in range(1, DELIVERERS + 1)]
+        works += [self.come_in, self.increase]
+        others = self.run_all([self.first_client, self.second_client, self.mh_user])
+        for thread in self.run_all(works):
+            thread.join()
+        self.delivered.set()
+        for thread in others:
+            thread.join()
+        self.assertEqual(self.errors, [], "\n".join(self.errors))
+        client = self.imap()
+        found = {box: self.found_in(client, box, folder) for box, folder in FOLDERS.items()}
+        kind = {n: {i for i in self.sent if i % 8 == n} for n in range(8)}
+        self.assertEqual(found["moved"], kind[MOVES])
+        self.assertEqual(found["copied"], kind[COPIES])
+        self.assertEqual(found["refiled"], kind[REFILES])
+        self.assertEqual(found["INBOX"], kind[COPIES] | kind[5] | kind[6] | kind[7])
+        self.one_life()
+
+
+if __name__ == "__main__":
+    runner.main(case.prepare)
