@@ -47,6 +47,8 @@ Result<bool> Folder::unchanged(const FolderMemory& memory) {
          file->mtime == memory.sequences_mtime && file->ctime == memory.sequences_ctime;
 }
 
+void Folder::distrust() { impl_->suspicious = true; }
+
 // A whole listing began after the last change before it, by more than the clock's tick: as long as
 // the stamps are those, it holds. (That they could be coarser is what recheck_at is for.)
 Status Folder::Impl::list_again(bool thorough) {
