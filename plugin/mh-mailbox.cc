@@ -215,6 +215,11 @@ int mh_mailbox_get_metadata(struct mailbox* box, enum mailbox_metadata_items ite
   });
 }
 
+// A client whose folder is gone is told to go, too: in IDLE it would wait for ever.
+bool mh_mailbox_is_inconsistent(struct mailbox* box) noexcept {
+  return box->mailbox_deleted || index_storage_is_inconsistent(box);
+}
+
 struct mailbox_vfuncs make_vfuncs() {
   struct mailbox_vfuncs v = {};
   v.is_readonly = mh_mailbox_is_readonly;
@@ -246,7 +251,7 @@ struct mailbox_vfuncs make_vfuncs() {
   v.search_next_nonblock = index_storage_search_next_nonblock;
   v.search_next_update_seq = index_storage_search_next_update_seq;
   v.search_next_match_mail = index_storage_search_next_match_mail;
-  v.is_inconsistent = index_storage_is_inconsistent;
+  v.is_inconsistent = mh_mailbox_is_inconsistent;
   fill_folders(&v);
   fill_saving(&v);
   return v;

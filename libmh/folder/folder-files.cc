@@ -24,10 +24,11 @@ constexpr size_t kTooManyLostTags = 3;
 Result<bool> Folder::unchanged(const FolderMemory& memory) {
   Impl& in = *impl_;
   in.untidy = memory.untidy != 0;
+  MH_TRY_SET(const FileStat dir, in.fs.fstat(in.dir.get()));
+  if (dir.nlink == 0) return fail(ErrorKind::kNotFound, in.location.folder + " was removed");
   if (in.suspicious) return false;
   if (in.untidy && in.state_loaded && in.swept && in.what_is_untidy() == 0) return false;
   if (memory.recheck_at != 0 && in.fs.now() >= memory.recheck_at) return false;
-  MH_TRY_SET(const FileStat dir, in.fs.fstat(in.dir.get()));
   const DirectoryStamp stamp = DirectoryStamp::of(dir);
   const bool pass_can_wait =
       in.pass_due != 0 && in.fs.now() < in.pass_due && stamp == in.probed_as;
