@@ -55,6 +55,8 @@ lib20_mh_plugin_la_SOURCES += plugin/sync-flags.cc
 lib20_mh_plugin_la_SOURCES += plugin/sync-flags.h
 lib20_mh_plugin_la_SOURCES += plugin/sync-pass.cc
 lib20_mh_plugin_la_SOURCES += plugin/sync-pass.h
+lib20_mh_plugin_la_SOURCES += plugin/tree-stamps.cc
+lib20_mh_plugin_la_SOURCES += plugin/tree-stamps.h
 
 # Dovecot needs no .la file, and libtool's uninstall would.
 install-data-hook:
