@@ -116,11 +116,6 @@ void Watch::take(int descriptor, uint32_t mask, std::string_view name) {
   if ((mask & IN_CLOSE_WRITE) != 0 && !is_number(name)) return;
   heard_ = true;
   if (descriptor == folder_.descriptor) heard_folder_ = true;
-  // The index has rotated its log, or nmh has replaced its context: the name is another file now.
-  if ((mask & (IN_MOVE_SELF | IN_DELETE_SELF | IN_IGNORED)) != 0 &&
-      descriptor != folder_.descriptor) {
-    moved_ = true;
-  }
   // A file written in place leaves the stamps of the directory as they were. None of ours is.
   const bool in_place = (mask & (IN_MODIFY | IN_CLOSE_WRITE)) != 0 && is_number(name);
   if (in_place || (mask & IN_Q_OVERFLOW) != 0) mailbox_state(box_).folder->distrust();
@@ -166,16 +161,13 @@ bool Watch::is_settled() {
 
 void Watch::synced(bool work_is_due) {
   if (inotify_) read_events();
-  const bool may_hibernate = !work_is_due;
-  const bool again = std::exchange(moved_, false) || may_hibernate != may_hibernate_;
-  if (again) {
-    may_hibernate_ = may_hibernate;
-    log_.path = log_of(box_);
-    watch_by_dovecot();
-    if (inotify_) listen();
-  }
-  const bool look = std::exchange(heard_, false) || again;
-  if (!look || is_settled()) return;
+  const bool other = may_hibernate_ == work_is_due;
+  if (!std::exchange(heard_, false) && !other) return;
+  may_hibernate_ = !work_is_due;
+  if (other) watch_by_dovecot();
+  // The index may have rotated its log, and nmh replaced its context: the names are other files now.
+  if (inotify_) listen();
+  if (is_settled()) return;
   heard_ = true;
   ++in_a_row_;
   call_soon();

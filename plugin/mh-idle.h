@@ -75,7 +75,6 @@ class Watch {
   struct timeout* soon_ = nullptr;
   bool heard_ = false;  // since the last sync
   bool heard_folder_ = false;  // not of the index alone
-  bool moved_ = false;  // a path is another file now
   unsigned int in_a_row_ = 0;  // syncs that found the folder changed again
 };
 

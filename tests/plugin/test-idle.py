@@ -2,6 +2,7 @@
 """IDLE and hibernation: what is told and when, what wakes nobody, what must not be slept over."""
 
 import os
+import signal
 import sys
 import time
 
@@ -135,10 +136,9 @@ class Idle(WatchedCase):
                 break
         self.assertNotEqual(os.stat(log).st_ino, inode, "the log was not rotated")
         self.await_quiet()
-        client.done()
-        client.idle()
-        other.store(1, "+FLAGS", "\\Deleted")
-        client.wait_for("FETCH", WAIT)
+        with self.nmh.sequences_locked("inbox"):    # so that only the log tells of it
+            other.store(1, "+FLAGS", "\\Deleted")
+            client.wait_for("FETCH", WAIT)
 
     def state_of(self, folder):
         for name in os.listdir(os.path.join(self.root, ".mhsync")):
@@ -280,11 +280,14 @@ class Hibernated(WatchedCase):
         self.await_hibernation()
 
     def test_it_does_not_hibernate_before_all_is_tagged(self):
+        more = range(20, 40)
+        for n in more:
+            self.nmh.put("inbox", n, mail_maker.plain(n))
         client = self.imap()
         client.select()
         client.idle()
         self.await_hibernation()
-        self.assertTrue(all(self.nmh.tag("inbox", n) for n in NUMBERS))
+        self.assertTrue(all(self.nmh.tag("inbox", n) for n in [*NUMBERS, *more]))
 
     def test_nothing_is_missed_between_its_last_look_and_its_sleep(self):
         """Arrivals at every moment around the one at which it hibernates."""
@@ -299,6 +302,27 @@ class Hibernated(WatchedCase):
             self.nmh.put("inbox", 100 + n, mail_maker.plain(100 + n))
             _, lines = client.wait_for("EXISTS", WAIT)
             self.assertEqual(lines[-1].number, exists)
+
+
+class LastMoment(WatchedCase):
+    """When both are due at once, Dovecot hibernates a session before it looks what has come."""
+
+    server_settings = {"imap_hibernate_timeout": "3s"}
+    user_settings = {"mh_unseen_grace": "1"}
+
+    def test_a_change_that_it_had_not_read_when_it_hibernated_is_told(self):
+        self.force_resync()
+        client = self.know("hibernated", self.user)
+        client.idle()
+        time.sleep(2)       # nothing is due any more
+        (pid,) = imap_processes(self.server, self.user.name)
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            self.nmh.rcvstore(mail_maker.plain(17))
+            time.sleep(4)
+        finally:
+            os.kill(pid, signal.SIGCONT)
+        client.wait_for("EXISTS", WAIT)
 
 
 if __name__ == "__main__":
