@@ -172,12 +172,15 @@ int mh_list_get_mailbox_flags(struct mailbox_list* list, const char* dir, const 
   });
 }
 
-// The list index believes that nobody but Dovecot makes folders.
+// The list index believes that nobody but Dovecot makes folders. It is brought up to date at once, not
+// by mailbox_list_index_refresh_later(): under that flag NOTIFY would tell nothing of what is new.
 void follow_tree(struct mailbox_list* list) {
   ListState& state = *context_of(list)->state;
-  if (MODULE_CONTEXT(list, mailbox_list_index_module) == nullptr || state.tree_stamps.current()) return;
+  const auto* index = static_cast<const struct mailbox_list_index*>(
+      MODULE_CONTEXT(list, mailbox_list_index_module));
+  if (index == nullptr || index->syncing || state.tree_stamps.current()) return;
   state.tree_stamps.begin(state.mail_root());
-  mailbox_list_index_refresh_later(list);
+  (void)mailbox_list_index_sync(list, true);
 }
 
 struct mailbox_list_iterate_context* mh_list_iter_init(

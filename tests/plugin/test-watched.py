@@ -214,7 +214,7 @@ class ForeignEdits:
         client.store(3, "+FLAGS", "\\Deleted")
         client.ok("EXPUNGE")
         client.append("INBOX", mail_maker.plain(17))
-        return Change(gone=[3], new=1, flags={2: {"\\Flagged", "hello"}}, fetches=1)
+        return Change(gone=[3], new=1, flags={2: {"\\Flagged", "hello"}}, passing=[3])
 
 
 class Matrix(WatchedCase):
