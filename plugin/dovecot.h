@@ -62,6 +62,7 @@ extern "C" {
 #include <mail-storage-private.h>
 #include <mail-user.h>
 #include <mailbox-list-index-sync.h>
+#include <mailbox-list-index.h>
 #include <mailbox-list-private.h>
 #include <mailbox-recent-flags.h>
 #include <mailbox-watch.h>

@@ -23,6 +23,8 @@ lib20_mh_plugin_la_SOURCES += plugin/mh-flags.cc
 lib20_mh_plugin_la_SOURCES += plugin/mh-flags.h
 lib20_mh_plugin_la_SOURCES += plugin/mh-folders.cc
 lib20_mh_plugin_la_SOURCES += plugin/mh-folders.h
+lib20_mh_plugin_la_SOURCES += plugin/mh-idle.cc
+lib20_mh_plugin_la_SOURCES += plugin/mh-idle.h
 lib20_mh_plugin_la_SOURCES += plugin/mh-index.cc
 lib20_mh_plugin_la_SOURCES += plugin/mh-index.h
 lib20_mh_plugin_la_SOURCES += plugin/mh-list.cc
@@ -53,6 +55,8 @@ lib20_mh_plugin_la_SOURCES += plugin/sync-flags.cc
 lib20_mh_plugin_la_SOURCES += plugin/sync-flags.h
 lib20_mh_plugin_la_SOURCES += plugin/sync-pass.cc
 lib20_mh_plugin_la_SOURCES += plugin/sync-pass.h
+lib20_mh_plugin_la_SOURCES += plugin/tree-stamps.cc
+lib20_mh_plugin_la_SOURCES += plugin/tree-stamps.h
 
 # Dovecot needs no .la file, and libtool's uninstall would.
 install-data-hook:

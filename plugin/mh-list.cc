@@ -152,6 +152,7 @@ int mh_list_get_mailbox_flags(struct mailbox_list* list, const char* dir, const 
     const int ret = state.super.get_mailbox_flags(list, dir, fname, type, flags_r);
     if (ret <= 0 || (*flags_r & (MAILBOX_NOSELECT | MAILBOX_NONEXISTENT)) != 0) return ret;
     const std::string path = std::string(dir) + "/" + fname;
+    state.tree_stamps.note(path);
     if (path.size() > state.mail_root().size() &&
         state.is_noselect(path.substr(state.mail_root().size() + 1))) {
       *flags_r = static_cast<enum mailbox_info_flags>(*flags_r | MAILBOX_NOSELECT);
@@ -171,10 +172,28 @@ int mh_list_get_mailbox_flags(struct mailbox_list* list, const char* dir, const 
   });
 }
 
+// The list index believes that nobody but Dovecot makes folders. It is brought up to date at once, not
+// by mailbox_list_index_refresh_later(): under that flag NOTIFY would tell nothing of what is new.
+void follow_tree(struct mailbox_list* list) {
+  ListState& state = *context_of(list)->state;
+  const auto* index = static_cast<const struct mailbox_list_index*>(
+      MODULE_CONTEXT(list, mailbox_list_index_module));
+  if (index == nullptr || index->syncing || state.tree_stamps.current()) return;
+  state.tree_stamps.begin(state.mail_root());
+  (void)mailbox_list_index_sync(list, true);
+}
+
 struct mailbox_list_iterate_context* mh_list_iter_init(
     struct mailbox_list* list, const char* const* patterns,
     enum mailbox_list_iter_flags flags) noexcept {
   ListState& state = *context_of(list)->state;
+  // The list index itself iterates so, when it reads the tree.
+  if ((flags & MAILBOX_LIST_ITER_RAW_LIST) == 0) {
+    guard_list(list, [list] {
+      follow_tree(list);
+      return 0;
+    });
+  }
   state.listing = true;
   struct mailbox_list_iterate_context* ctx = state.super.iter_init(list, patterns, flags);
   state.listing = false;

@@ -14,6 +14,7 @@
 #include "libmh/folder/root.h"
 #include "plugin/dovecot.h"
 #include "plugin/mh-user.h"
+#include "plugin/tree-stamps.h"
 
 namespace mh {
 
@@ -55,6 +56,7 @@ class ListState {
   bool owns_index = false;  // no INDEX= was given: it lies in the state directory
   bool owns_control = false;
   bool listing = false;  // an iteration is being set up: see mh-list.cc
+  TreeStamps tree_stamps;  // as it was read last
   struct mailbox_list_vfuncs super = {};
   // Of the clients that asked to be told of this list's folders (plugin/mh-notify.h).
   std::map<struct mailbox_list_notify*, std::unique_ptr<FolderWatcher>> watchers;

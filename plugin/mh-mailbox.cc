@@ -8,6 +8,7 @@
 #include "plugin/index-sync.h"
 #include "plugin/mh-folders.h"
 #include "plugin/mh-mail.h"
+#include "plugin/mh-idle.h"
 #include "plugin/mh-save.h"
 #include "plugin/mh-status.h"
 #include "plugin/mh-storage.h"
@@ -154,6 +155,7 @@ int mh_mailbox_open(struct mailbox* box) noexcept {
 void close_state(struct mailbox* box) {
   MailboxState& state = mailbox_state(box);
   timeout_remove(&state.idle_work);
+  state.watch.reset();
   state.folder.reset();
   state.writable.reset();
   state.synced = false;
@@ -186,16 +188,6 @@ bool sequences_writable(struct mailbox* box) {
   return !context.empty() && is_writable(context);
 }
 
-// nmh's context, where the flags of this folder are in it.
-std::optional<std::string> context_of(struct mailbox* box) {
-  const MailboxState& state = mailbox_state(box);
-  const FolderSettings& settings = state.folder->settings();
-  const FreshView view(box->index);
-  const auto memory = state.extension.memory(view.get());
-  const bool used = settings.sequences_name.empty() || (memory && memory->context != 0);
-  return used && !settings.context.empty() ? std::optional(settings.context) : std::nullopt;
-}
-
 bool mh_mailbox_is_readonly(struct mailbox* box) noexcept {
   if (index_storage_is_readonly(box)) return true;
   if (!box->opened) return false;
@@ -223,26 +215,9 @@ int mh_mailbox_get_metadata(struct mailbox* box, enum mailbox_metadata_items ite
   });
 }
 
-void mh_notify_changes(struct mailbox* box) noexcept {
-  guard(box, [&] {
-    MailboxState& state = mailbox_state(box);
-    if (box->notify_callback == nullptr) {
-      timeout_remove(&state.idle_work);
-      mailbox_watch_remove_all(box);
-      return 0;
-    }
-    // The directory tells of messages and of .mh_sequences, the log of other sessions' flag
-    // changes.
-    mailbox_watch_add(box, mailbox_get_path(box));
-    if (const auto context = context_of(box)) mailbox_watch_add(box, context->c_str());
-    const char* dir;
-    if (mailbox_get_path_to(box, MAILBOX_LIST_PATH_TYPE_INDEX, &dir) > 0) {
-      mailbox_watch_add(box, t_strconcat(dir, "/", box->index_prefix, ".log", nullptr));
-    }
-    schedule_idle_work(box);
-    look_at_what_was_missed(box);
-    return 0;
-  });
+// A client whose folder is gone is told to go, too: in IDLE it would wait for ever.
+bool mh_mailbox_is_inconsistent(struct mailbox* box) noexcept {
+  return box->mailbox_deleted || index_storage_is_inconsistent(box);
 }
 
 struct mailbox_vfuncs make_vfuncs() {
@@ -276,7 +251,7 @@ struct mailbox_vfuncs make_vfuncs() {
   v.search_next_nonblock = index_storage_search_next_nonblock;
   v.search_next_update_seq = index_storage_search_next_update_seq;
   v.search_next_match_mail = index_storage_search_next_match_mail;
-  v.is_inconsistent = index_storage_is_inconsistent;
+  v.is_inconsistent = mh_mailbox_is_inconsistent;
   fill_folders(&v);
   fill_saving(&v);
   return v;

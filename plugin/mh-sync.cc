@@ -104,6 +104,22 @@ void do_idle_work(struct mailbox* box) noexcept {
   });
 }
 
+// How long until something is to be done that no event will tell of; INT64_MAX: there is nothing.
+Nanoseconds idle_pause(struct mailbox* box) {
+  Nanoseconds wait = INT64_MAX;
+  const MailboxState& state = mailbox_state(box);
+  const FreshView view(box->index);
+  const auto memory = state.extension.memory(view.get());
+  if (memory && memory->recheck_at != 0) {
+    const Nanoseconds left = memory->recheck_at - Fs::posix().now();
+    wait = left > 0 ? left + kSecond / 20 : kIdlePause;  // late: something keeps it unsettled
+  }
+  // The flags could not be merged, or arrivals not be written down: nobody will say when they can.
+  if (!memory || memory->directory == DirectoryStamp()) wait = std::min(wait, kIdlePause);
+  if (may_adopt(box)) wait = std::min(wait, std::max(kIdlePause, adoption_pause(box)));
+  return wait;
+}
+
 // A damaged log is marked so by Dovecot when it meets it, and replaced when the index is opened the
 // next time; until then every use fails, or the view is found inconsistent and the session ends
 // (sdbox fails its first SELECT so). As long as nothing of this opening was told, open it again.
@@ -130,13 +146,8 @@ void schedule_idle_work(struct mailbox* box) {
   MailboxState& state = mailbox_state(box);
   timeout_remove(&state.idle_work);
   if (box->notify_callback == nullptr) return;
-  Nanoseconds wait = INT64_MAX;
-  const FreshView view(box->index);
-  if (const auto memory = state.extension.memory(view.get()); memory && memory->recheck_at != 0) {
-    const Nanoseconds left = memory->recheck_at - Fs::posix().now();
-    wait = left > 0 ? left + kSecond / 20 : kIdlePause;  // late: something keeps it unsettled
-  }
-  if (may_adopt(box)) wait = std::min(wait, std::max(kIdlePause, adoption_pause(box)));
+  const Nanoseconds wait = idle_pause(box);
+  if (state.watch) state.watch->synced(wait != INT64_MAX);
   if (wait == INT64_MAX) return;
   const auto msecs = static_cast<unsigned int>(std::min(wait, kLongestPause) / (kSecond / 1000));
   state.idle_work = timeout_add(msecs, do_idle_work, box);

@@ -268,6 +268,9 @@ int Sync::prepare_index() {
     case Standing::kAsLeft:
       return 0;
     case Standing::kNew:
+      // What is not followed from the start counts as changed later: a session that wakes from
+      // hibernation would tell the flags of all messages.
+      mail_index_modseq_enable(box_->index);
       return lift_modseq(false);
     case Standing::kDoubtful:
       return lift_modseq(true);

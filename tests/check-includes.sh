@@ -71,7 +71,7 @@ violations() {
       if (layer == "plugin" && !in_tests && FILENAME !~ /^plugin\/(dovecot\.h|mh-settings-2[34]\.cc)$/) {
         if (!system_header && target !~ /^(plugin|libmh)\// && target != "mh-config.h")
           bad("headers of Dovecot come through plugin/dovecot.h: " target)
-        if (system_header && !pure(target) && !constants(target) && target !~ /^(csignal|cstdio|signal\.h|unistd\.h)$/ && target != "db.h")
+        if (system_header && !pure(target) && !constants(target) && target !~ /^(csignal|cstdio|signal\.h|unistd\.h|sys\/inotify\.h)$/ && target != "db.h")
           bad("headers of Dovecot come through plugin/dovecot.h: " target)
       }
       if (layer == "mhsync" && target ~ /^plugin\//) bad("mhsync knows no Dovecot: " target)

@@ -24,10 +24,11 @@ constexpr size_t kTooManyLostTags = 3;
 Result<bool> Folder::unchanged(const FolderMemory& memory) {
   Impl& in = *impl_;
   in.untidy = memory.untidy != 0;
+  MH_TRY_SET(const FileStat dir, in.fs.fstat(in.dir.get()));
+  if (dir.nlink == 0) return fail(ErrorKind::kNotFound, in.location.folder + " was removed");
   if (in.suspicious) return false;
   if (in.untidy && in.state_loaded && in.swept && in.what_is_untidy() == 0) return false;
   if (memory.recheck_at != 0 && in.fs.now() >= memory.recheck_at) return false;
-  MH_TRY_SET(const FileStat dir, in.fs.fstat(in.dir.get()));
   const DirectoryStamp stamp = DirectoryStamp::of(dir);
   const bool pass_can_wait =
       in.pass_due != 0 && in.fs.now() < in.pass_due && stamp == in.probed_as;
@@ -46,6 +47,8 @@ Result<bool> Folder::unchanged(const FolderMemory& memory) {
   return file->inode == memory.sequences_inode && file->size == memory.sequences_size &&
          file->mtime == memory.sequences_mtime && file->ctime == memory.sequences_ctime;
 }
+
+void Folder::distrust() { impl_->suspicious = true; }
 
 // A whole listing began after the last change before it, by more than the clock's tick: as long as
 // the stamps are those, it holds. (That they could be coarser is what recheck_at is for.)

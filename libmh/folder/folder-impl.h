@@ -61,7 +61,7 @@ struct Folder::Impl {
   Nanoseconds pass_due = 0;                   // the pass over it that is owed; 0: none
   std::map<uint32_t, Probe> probes;           // read so far, by number; for that listing
   bool fold_now = false;                      // whether or not it is worth it
-  bool suspicious = false;                    // open_message() found something amiss
+  bool suspicious = false;                    // open_message() found something amiss, or distrust()
   std::map<uint32_t, Probe> edits;  // found by open_message(), for the next sync; by number
   size_t waiting = 0;
   bool deferred = false;                      // arrivals and removals that are not journalled

@@ -193,9 +193,12 @@ class Folder {
   Result<Guid> mailbox_guid();
 
   // Two stats, three where flags come from nmh's context. False also when recheck_at has come, or
-  // open_message() found something amiss. True while the folder still is as it was when arrivals were
+  // open_message() found something amiss. kNotFound: the folder was removed. True while the folder still is as it was when arrivals were
   // announced, until the pass is due.
   Result<bool> unchanged(const FolderMemory& memory);
+  // Somebody was seen to write into a message, which changes no directory: unchanged() is false until
+  // the next pass over all files.
+  void distrust();
   // Lists the folder and reads what reconcile() will ask for, so that the lock is held briefly.
   // Without `arrivals_first` all of it, however big it is.
   Status look(bool arrivals_first = true);

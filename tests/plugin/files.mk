@@ -11,6 +11,7 @@ plugin_tests += tests/plugin/test-delivery.py
 plugin_tests += tests/plugin/test-flags.py
 plugin_tests += tests/plugin/test-harness.py
 plugin_tests += tests/plugin/test-hostile.py
+plugin_tests += tests/plugin/test-idle.py
 plugin_tests += tests/plugin/test-list.py
 plugin_tests += tests/plugin/test-loss.py
 plugin_tests += tests/plugin/test-names.py
@@ -21,6 +22,7 @@ plugin_tests += tests/plugin/test-real-mail.py
 plugin_tests += tests/plugin/test-replication.py
 plugin_tests += tests/plugin/test-samples.py
 plugin_tests += tests/plugin/test-settings.py
+plugin_tests += tests/plugin/test-watched.py
 plugin_tests += tests/plugin/test-write.py
 
 EXTRA_DIST += $(plugin_tests)

@@ -18,6 +18,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 
 import mail_maker  # noqa: E402
 import runner  # noqa: E402
+from imap_client import ImapError  # noqa: E402
 from case import MhTestCase, prepare  # noqa: E402
 from history import History  # noqa: E402
 
@@ -267,7 +268,8 @@ class Vanishing(HostileCase):
         client.select("gone")
         shutil.rmtree(self.nmh.folder("gone"))
         self.allow_log("deleted|no such|gone|exist")
-        client.command("NOOP")
+        with self.assertRaisesRegex(ImapError, "closed the connection"):     # after a BYE
+            client.command("NOOP")
         client.close()
         self.assertEqual(self.bodies(), sorted(self.good.values()))
 

@@ -186,6 +186,49 @@ class Folders(ListCase):
         self.assertEqual(self.names(), {"INBOX"})
         self.assertFalse(os.path.exists(self.nmh.folder("old")))
 
+    def test_what_others_do_to_the_tree_shows_in_the_same_session(self):
+        self.fill("inbox")
+        self.fill("work/deep", 2)
+        self.fill("old", 2)
+        client = self.imap()
+        self.assertEqual(set(client.list()), {"INBOX", "work", "work/deep", "old"})
+        self.assertEqual(client.list()["work"] & {"\\HasChildren"}, {"\\HasChildren"})
+        steps = [
+            (lambda: self.nmh.run("folder", "+new", "-create"),
+             {"INBOX", "work", "work/deep", "old", "new"}),
+            (lambda: self.nmh.run("folder", "+work/deep/deeper", "-create"),
+             {"INBOX", "work", "work/deep", "work/deep/deeper", "old", "new"}),
+            (lambda: os.rename(self.nmh.folder("old"), self.nmh.folder("older")),
+             {"INBOX", "work", "work/deep", "work/deep/deeper", "older", "new"}),
+            (lambda: self.nmh.run("rmf", "-nointeractive", "+new"),
+             {"INBOX", "work", "work/deep", "work/deep/deeper", "older"}),
+            (lambda: os.rename(self.nmh.folder("work/deep"), self.nmh.folder("deep")),
+             {"INBOX", "work", "deep", "deep/deeper", "older"})]
+        for act, names in steps:
+            act()
+            self.assertEqual(set(client.list()), names)
+            self.assertEqual(set(client.list(pattern="%")), {n for n in names if "/" not in n})
+            answer = client.ok('LIST "" "*" RETURN (STATUS (MESSAGES))')
+            self.assertEqual(len(answer.all("STATUS")), len(names), answer.untagged)
+        self.assertEqual(client.status("older", "MESSAGES"), {"MESSAGES": 2})
+        self.assertEqual(client.command("STATUS new (MESSAGES)").status, "NO")
+        self.assertEqual(client.list()["work"] & {"\\HasChildren"}, set())
+
+    def test_a_client_that_polls_by_status_sees_what_others_do(self):
+        self.fill("inbox")
+        self.fill("work", 3)
+        client = self.imap()
+        client.select()
+        self.assertEqual(client.status("work", "MESSAGES UNSEEN"), {"MESSAGES": 3, "UNSEEN": 0})
+        self.nmh.rcvstore(mail_maker.plain(9), "work")
+        self.assertEqual(client.status("work", "MESSAGES UNSEEN"), {"MESSAGES": 4, "UNSEEN": 1})
+        self.nmh.run("mark", "+work", "2", "-sequence", "unseen", "-add")
+        self.assertEqual(client.status("work", "MESSAGES UNSEEN"), {"MESSAGES": 4, "UNSEEN": 2})
+        self.nmh.run("rmm", "+work", "2", "3")
+        self.assertEqual(client.status("work", "MESSAGES UNSEEN"), {"MESSAGES": 2, "UNSEEN": 1})
+        self.nmh.run("folder", "+work", "-pack")
+        self.assertEqual(client.status("work", "MESSAGES UIDNEXT"), {"MESSAGES": 2, "UIDNEXT": 5})
+
     def test_fifos_sockets_and_links_to_files_are_no_folders(self):
         self.fill("work")
         os.mkfifo(self.nmh.folder("pipe"))

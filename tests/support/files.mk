@@ -60,3 +60,4 @@ EXTRA_DIST += tests/support/nmh.py
 EXTRA_DIST += tests/support/private_dovecot.py
 EXTRA_DIST += tests/support/runner.py
 EXTRA_DIST += tests/support/twisted_client.py
+EXTRA_DIST += tests/support/watched.py
