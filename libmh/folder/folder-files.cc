@@ -218,7 +218,7 @@ void Folder::Impl::free_numbers(const Plan& plan) {
 void Folder::Impl::give_uids(Plan& plan, std::vector<Record>* changed, FilesOutcome* outcome) {
   uint32_t next = state().uidnext;
   std::vector<Guid> guids(plan.added.size());  // one call of the kernel for all
-  randombytes_buf(guids.data(), guids.size() * sizeof(Guid));
+  if (!guids.empty()) randombytes_buf(guids.data(), guids.size() * sizeof(Guid));
   auto guid = guids.begin();
   Returning returning(fs, location.root, state());
   for (Addition& addition : plan.added) {
