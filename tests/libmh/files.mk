@@ -77,4 +77,5 @@ tests_libmh_test_folder_SOURCES += tests/libmh/folder/test-reconcile-model.cc
 tests_libmh_test_folder_SOURCES += tests/libmh/folder/test-reconcile.cc
 tests_libmh_test_folder_SOURCES += tests/libmh/folder/test-root.cc
 tests_libmh_test_folder_SOURCES += tests/libmh/folder/test-scan.cc
+tests_libmh_test_folder_SOURCES += tests/libmh/folder/test-untag.cc
 endif
