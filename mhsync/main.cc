@@ -38,7 +38,7 @@ ExitCode run_folders(Job& job, const std::vector<std::string>& paths) {
 }
 
 ExitCode run(const Options& options) {
-  Printer printer(options.json, options.quiet, options.verbose);
+  Printer printer(options.json, options.quiet);
   auto home = become_user(options);
   if (!home) return tell(printer, "", home.error());
   auto tree = Tree::open(Fs::posix(), options, *home, printer);

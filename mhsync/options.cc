@@ -23,7 +23,6 @@ void add_globals(CLI::App* app, Options* options, double* timeout) {
   app->add_flag("-n,--dry-run", options->dry_run, "Tell what would be done, change nothing");
   app->add_flag("--json", options->json, "One JSON object a line, see mhsync(1)");
   app->add_flag("-q,--quiet", options->quiet, "Only errors");
-  app->add_flag("-v,--verbose", options->verbose, "More words");
   app->add_option("--lock-timeout", *timeout,
                   "Seconds to wait for a folder that another process is changing (20)")
       ->check(CLI::Range(0.0, kLongestTimeout));

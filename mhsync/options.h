@@ -22,7 +22,6 @@ struct Options {
   bool dry_run = false;
   bool json = false;
   bool quiet = false;
-  bool verbose = false;
   Nanoseconds lock_timeout = 20 * kSecond;
 
   bool thorough = false;     // reindex

@@ -41,10 +41,6 @@ void Printer::problem(const std::string& type, const std::string& folder, const 
   std::cout << printable(words) << std::endl;
 }
 
-void Printer::detail(const std::string& words) {
-  if (verbose_ && !json_) std::cout << printable(words) << std::endl;
-}
-
 void Printer::warning(const std::string& words) {
   if (!quiet_) std::cerr << "mhsync: " << printable(words) << std::endl;
 }

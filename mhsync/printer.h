@@ -19,7 +19,7 @@ using Fields = std::vector<std::pair<std::string, Field>>;
 
 class Printer {
  public:
-  Printer(bool json, bool quiet, bool verbose) : json_(json), quiet_(quiet), verbose_(verbose) {}
+  Printer(bool json, bool quiet) : json_(json), quiet_(quiet) {}
 
   // A result; its words are left out when quiet. `type` and `folder` are fields of every object.
   void result(const std::string& type, const std::string& folder, const Fields& fields,
@@ -27,7 +27,6 @@ class Printer {
   // The same, said even when quiet.
   void problem(const std::string& type, const std::string& folder, const Fields& fields,
                const std::string& words);
-  void detail(const std::string& words);
   void warning(const std::string& words);
   void error(const std::string& folder, ExitCode code, const std::string& words);
 
@@ -39,7 +38,6 @@ class Printer {
 
   bool json_;
   bool quiet_;
-  bool verbose_;
 };
 
 // "1 message", "2 messages".
