@@ -20,6 +20,9 @@ struct Job {
 };
 
 Result<ExitCode> status_folder(Job& job, const std::string& path);
+Result<ExitCode> check_folder(Job& job, const std::string& path);
+// What concerns the tree and no single folder of it.
+Result<ExitCode> check_tree(Job& job);
 Result<ExitCode> reindex_folder(Job& job, const std::string& path);
 
 }  // namespace mh

@@ -10,7 +10,7 @@ namespace mh {
 
 enum class ExitCode : int {
   kClean = 0,
-  kProblems = 1,        // something was left undone, and told of
+  kProblems = 1,        // check found something; or something was left undone, and told of
   kUsage = 64,          // the command line is wrong, or names a folder that is not there
   kDamaged = 65,        // state or mail is damaged
   kBug = 70,

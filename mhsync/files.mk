@@ -21,6 +21,7 @@ uninstall-local:
 mhsyncexampledir = $(docdir)/examples
 dist_mhsyncexample_DATA = mhsync/examples/mhsync.service mhsync/examples/mhsync.timer
 
+mhsync_mhsync_SOURCES += mhsync/check.cc
 mhsync_mhsync_SOURCES += mhsync/command.h
 mhsync_mhsync_SOURCES += mhsync/exit-code.cc
 mhsync_mhsync_SOURCES += mhsync/exit-code.h

@@ -12,7 +12,8 @@ namespace {
 using Command = Result<ExitCode> (*)(Job& job, const std::string& path);
 
 Command command_of(const std::string& name) {
-  return name == "status" ? status_folder : reindex_folder;
+  if (name == "status") return status_folder;
+  return name == "check" ? check_folder : reindex_folder;
 }
 
 ExitCode tell(Printer& printer, const std::string& folder, const Error& error) {
@@ -50,6 +51,10 @@ ExitCode run(const Options& options) {
     auto found = tree->all_folders();
     if (!found) return tell(printer, "", found.error());
     paths = std::move(*found);
+    if (options.command == "check") {
+      const auto checked = check_tree(job);
+      worst = checked ? *checked : tell(printer, "", checked.error());
+    }
   }
   for (const std::string& name : options.folders) {
     auto path = tree->folder_path(name);

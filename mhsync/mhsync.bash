@@ -11,7 +11,7 @@ _mhsync() {
   local word=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]} command= each
   local options='--root --user --dry-run --json --quiet --lock-timeout --help --version'
   for each in "${COMP_WORDS[@]:1:COMP_CWORD-1}"; do
-    case $each in status | reindex) command=$each ;; esac
+    case $each in status | check | reindex) command=$each ;; esac
   done
   case $previous in
     --root) mapfile -t COMPREPLY < <(compgen -d -- "$word"); return ;;
@@ -19,14 +19,14 @@ _mhsync() {
     --lock-timeout) return ;;
   esac
   case $command in
-    status) options+=' --all' ;;
+    status | check) options+=' --all' ;;
     reindex) options+=' --all --thorough --remove-tags --tag --restored' ;;
   esac
   case $word in
     -*) mapfile -t COMPREPLY < <(compgen -W "$options" -- "$word") ;;
     *)
       if [ -z "$command" ]; then
-        mapfile -t COMPREPLY < <(compgen -W 'status reindex' -- "$word")
+        mapfile -t COMPREPLY < <(compgen -W 'status check reindex' -- "$word")
       else
         mapfile -t COMPREPLY < <(compgen -W "$(_mhsync_folders)" -- "$word")
       fi

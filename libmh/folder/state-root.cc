@@ -255,6 +255,12 @@ std::vector<Guid> StateRoot::last_seen_at(const std::string& path) const {
   return guids;
 }
 
+std::vector<Guid> StateRoot::all() const {
+  std::vector<Guid> guids;
+  for (const auto& [guid, directory] : states_) guids.push_back(guid);
+  return guids;
+}
+
 const DirectoryIdentity* StateRoot::directory_of(const Guid& guid) const {
   const auto found = states_.find(guid);
   return found == states_.end() ? nullptr : &found->second;

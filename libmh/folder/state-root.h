@@ -73,6 +73,7 @@ class StateRoot {
   // Whether there is any directory that is no folder, and whether this one is.
   bool has_non_folders() const { return !non_folders_.empty(); }
   bool is_folder(const DirectoryIdentity& directory) const;
+  std::vector<Guid> all() const;
   // Absolute path under which a folder was last seen.
   std::string folder_path(const DirectoryIdentity& directory) const;
   // The state that has given UIDs under this UIDVALIDITY. Reads the first line of each journal that
