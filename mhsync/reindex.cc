@@ -32,6 +32,7 @@ struct Done {
   uint64_t untagged = 0;
   uint64_t waiting = 0;   // half-written
   uint64_t left = 0;      // to Dovecot
+  uint64_t refused = 0;   // files that are not ours to replace
 };
 
 Status give_uids(Folder& folder, bool thorough, Done* done) {
@@ -58,6 +59,7 @@ Status write_tags(Job& job, Folder& folder, const std::string& path, Done* done)
   for (bool more = true; more && !stop_asked();) {
     MH_TRY_SET(const Folder::Adopted adopted, folder.adopt(SIZE_MAX, kSlice));
     done->tagged += adopted.done;
+    done->refused += adopted.refused;
     more = adopted.more;
     progress.show(done->tagged, all);
   }
@@ -91,6 +93,7 @@ Status work(Job& job, Folder& folder, const std::string& path, Done* done) {
     for (bool more = true; more && !stop_asked();) {
       MH_TRY_SET(const Folder::Adopted removed, folder.remove_tags(SIZE_MAX, kSlice));
       done->untagged += removed.done;
+      done->refused += removed.refused;
       more = removed.more;
       progress.show(done->untagged, all);
     }
@@ -103,7 +106,8 @@ Status work(Job& job, Folder& folder, const std::string& path, Done* done) {
 
 void tell(Job& job, const std::string& folder, const Done& done, uint64_t remaining) {
   const bool remove = job.options.remove_tags;
-  Fields fields = {{"given", done.given}, {"waiting", done.waiting}, {"left", done.left}};
+  Fields fields = {{"given", done.given}, {"waiting", done.waiting}, {"left", done.left},
+                   {"refused", done.refused}};
   fields.emplace_back(remove ? "untagged" : "tagged", remove ? done.untagged : done.tagged);
   fields.emplace_back("remaining", remaining);
   fields.emplace_back("dry_run", job.options.dry_run);
@@ -112,6 +116,9 @@ void tell(Job& job, const std::string& folder, const Done& done, uint64_t remain
   words += remove ? counted(done.untagged, "line ", "lines ") + would + "removed"
                   : counted(done.tagged, "line ", "lines ") + would + "written";
   if (remaining != 0) words += ", " + std::to_string(remaining) + " not possible now";
+  if (done.refused != 0) {
+    words += ", " + std::to_string(done.refused) + " left alone: of another owner or group";
+  }
   if (done.waiting != 0) words += ", " + std::to_string(done.waiting) + " being written by others";
   if (done.left != 0) words += ", " + std::to_string(done.left) + " left to the next IMAP session";
   job.printer.result("reindex", folder, fields, words);

@@ -88,8 +88,6 @@ Status check_original(Fs& fs, const Record& record, TaggedCopy* copy) {
 // Rights, dates and what else there is of a file beside its bytes; then it is on its way to the disk.
 Status finish_copy(Fs& fs, const AdoptPlace& place, int file, TaggedCopy* copy) {
   MH_TRY_SET(const FileStat original, fs.fstat(copy->original.get()));
-  MH_TRY_SET(const FileStat fresh, fs.fstat(file));
-  if (fresh.gid != original.gid) MH_TRY(fs.chown(file, static_cast<uid_t>(-1), original.gid));
   MH_TRY(fs.chmod(file, original.mode & 07777));
   MH_TRY(fs.copy_xattrs(copy->original.get(), file));
   MH_TRY(fs.set_times(file, original.mtime, original.mtime));
@@ -168,7 +166,12 @@ Result<TaggedCopy> open_original(Fs& fs, const AdoptPlace& place, const Record& 
 Status make_file(Fs& fs, const AdoptPlace& place, const std::string& name, TaggedCopy* copy) {
   MH_TRY_SET(copy->file, fs.open(place.workshop, name.c_str(),
                                  O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW, 0600));
-  return fs.set_lock(copy->file.get(), Lock::kWrite);
+  MH_TRY(fs.set_lock(copy->file.get(), Lock::kWrite));
+  // A group that is refused to us is found out before anything is copied.
+  MH_TRY_SET(const FileStat original, fs.fstat(copy->original.get()));
+  MH_TRY_SET(const FileStat fresh, fs.fstat(copy->file.get()));
+  if (fresh.gid == original.gid) return {};
+  return fs.chown(copy->file.get(), static_cast<uid_t>(-1), original.gid);
 }
 
 // It bears its name only now, and the rename has moved its ctime.

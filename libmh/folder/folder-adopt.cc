@@ -232,6 +232,7 @@ Result<Folder::Adopted> Folder::change_tags(const AdoptPlace& place, TagChange c
   for (const Record& record : in.records) {
     if (wants(record, change) && !in.not_now.contains(record.uid)) candidates.push_back(record);
   }
+  const uint64_t refused_before = in.never.count();
   for (size_t next = 0; next < candidates.size();) {
     if (result.done >= most || in.tagging_failed || in.fs.monotonic() >= end) {
       result.more = !in.tagging_failed;
@@ -244,6 +245,7 @@ Result<Folder::Adopted> Folder::change_tags(const AdoptPlace& place, TagChange c
     MH_TRY_SET(const size_t done, adopt_batch(place, change, copies));
     result.done += done;
   }
+  result.refused = in.never.count() - refused_before;
   return result;
 }
 

@@ -288,6 +288,7 @@ class Folder {
   // when unchanged() was told of a memory that is not untidy.
   struct Adopted {
     size_t done = 0;
+    size_t refused = 0;  // of another owner, a group that we may not give, or too large
     bool more = false;
   };
   Result<Adopted> adopt(size_t most, Nanoseconds budget);

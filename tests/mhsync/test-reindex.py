@@ -132,6 +132,15 @@ class Reindex(Filled):
         self.assertEqual([moved.flags(uid) for uid in moved.uids], [{"\\Seen", "\\Flagged"}])
         self.assertEqual(self.look().uids, [1, 2, 4, 5, 6])
 
+    @runner.needs_root
+    def test_messages_of_another_group_are_left_alone_and_told_of(self):
+        runner.as_root("chgrp", "root", self.nmh.file("inbox", 2))
+        before = self.files()[2]
+        got, = self.mhsync_json("reindex", "+inbox")
+        self.assertEqual((got["tagged"], got["refused"], got["remaining"]), (COUNT - 1, 1, 0))
+        self.assertEqual(self.files()[2], before)
+        self.assertEqual(self.look().uids, list(range(1, COUNT + 1)))
+
     def test_dry_run_changes_nothing(self):
         self.look()
         self.nmh.put("inbox", 7, mail_maker.plain(7))
