@@ -155,9 +155,11 @@ TEST_F(UntagTest, ADeadCopyWithoutTagIsNoMessage) {
   const Fd file(::open(dead.c_str(), O_WRONLY | O_CREAT, 0600));
   const std::string text = "X-Note: mine\n" + mail(2);
   ASSERT_EQ(static_cast<ssize_t>(text.size()), ::write(file.get(), text.data(), text.size()));
+  const std::string before = read(2);
   client.reopen();
   ASSERT_TRUE(client.sync(true));
   ASSERT_TRUE(client.adopt_all());
+  EXPECT_EQ(before, read(2));
   EXPECT_THAT(workshop(), IsEmpty());
   EXPECT_FALSE(std::filesystem::exists(tree_.path("Mail/inbox/4")));
 }
