@@ -252,12 +252,7 @@ bool ListState::is_draft_folder(const std::string& storage_name) {
 }
 
 bool ListState::is_draft_path(const std::string& path) {
-  std::string drafts = user_.profile().draft_folder();
-  while (drafts.ends_with('/')) drafts.pop_back();
-  const auto absolute = [this](const std::string& name) {
-    return name.starts_with('/') ? name : mail_root_ + "/" + name;
-  };
-  return !drafts.empty() && absolute(drafts) == absolute(path);
+  return user_.is_draft_folder(mail_root_, path);
 }
 
 void ListState::warn_hidden_inbox(const char* name) {

@@ -95,7 +95,6 @@ FolderSettings settings_for(struct mailbox* box) {
   const Options::Guard guard = list.user().options().inc_guard;
   settings.inc_guard = guard == Options::Guard::kAll ||
                        (guard == Options::Guard::kInbox && list.folder_path(box->name) == list.inbox());
-  settings.drafts = list_state(box->list).is_draft_folder(box->name);
   settings.flush = box->storage->set->parsed_fsync_mode != FSYNC_MODE_NEVER;
   struct event* event = box->event;
   settings.warn = [event](const std::string& text) { e_warning(event, "mh: %s", text.c_str()); };

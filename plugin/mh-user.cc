@@ -3,12 +3,10 @@
 
 #include <fcntl.h>
 
-#include <cinttypes>
-#include <cstdio>
 #include <set>
 
-#include "libmh/format/fingerprint.h"
 #include "libmh/system/filename.h"
+
 
 namespace mh {
 namespace {
@@ -45,11 +43,8 @@ std::string home_of(struct mail_user* user) {
   return mail_user_get_home(user, &home) > 0 ? std::string(home) : std::string();
 }
 
-FlagOptions flag_options(const Profile& profile, const Options& options) {
-  FlagOptions flags;
-  flags.unseen_names = profile.unseen_sequences();
-  flags.previous_names = profile.previous_sequences();
-  flags.negation = profile.sequence_negation();
+FlagOptions flag_options(const NmhUser& nmh, const Options& options) {
+  FlagOptions flags = nmh.flag_options();
   flags.hidden = options.hidden_sequences;
   flags.keyword_map = options.keyword_map;
   return flags;
@@ -84,7 +79,7 @@ UserState::UserState(struct mail_user* user) : user_(user) {
     return;
   }
   options_ = std::move(*checked);
-  if (const auto flags = FlagMap::make(flag_options(Profile(), options_)); !flags) {
+  if (const auto flags = FlagMap::make(flag_options(nmh_, options_)); !flags) {
     options_error_ = flags.error().message();
   }
 }
@@ -92,14 +87,7 @@ UserState::UserState(struct mail_user* user) : user_(user) {
 Result<Root*> UserState::root(const std::string& mail_root) {
   const auto known = roots_.find(mail_root);
   if (known != roots_.end()) return known->second.get();
-  std::string private_root;
-  const std::string home = home_of(user_);
-  if (!home.empty()) {
-    char name[17];
-    snprintf(name, sizeof(name), "%016" PRIx64, fingerprint(mail_root));
-    private_root = home + "/" + std::string(kStateDir) + "-elsewhere/" + name;
-  }
-  auto opened = Root::open(Fs::posix(), mail_root, private_root);
+  auto opened = Root::open(Fs::posix(), mail_root, nmh_user().private_root(mail_root));
   if (!opened) return pass_on(opened);
   return (roots_[mail_root] = std::move(*opened)).get();
 }
@@ -114,7 +102,7 @@ std::string UserState::profile_path() const {
   return path.starts_with("~/") ? home_of(user_) + path.substr(1) : path;
 }
 
-const Profile& UserState::profile() {
+void UserState::read_changed_profile() {
   if (profile_checked_ != ioloop_time || !profile_read_) {
     profile_checked_ = ioloop_time;
     const auto stat = Fs::posix().stat(AT_FDCWD, profile_path().c_str(), Follow::kYes);
@@ -125,7 +113,6 @@ const Profile& UserState::profile() {
       read_profile();
     }
   }
-  return profile_;
 }
 
 void UserState::read_profile() {
@@ -141,9 +128,9 @@ void UserState::read_profile() {
                 content.error().message().c_str());
     }
   }
-  profile_ = Profile::parse(text);
-  std::vector<std::string> problems = profile_.problems();
-  auto flags = FlagMap::make(flag_options(profile_, options_));
+  nmh_.profile = Profile::parse(text);
+  std::vector<std::string> problems = nmh_.profile.problems();
+  auto flags = FlagMap::make(flag_options(nmh_, options_));
   if (flags) {
     problems.insert(problems.end(), flags->notes().begin(), flags->notes().end());
     flags_ = std::move(*flags);
@@ -155,53 +142,35 @@ void UserState::read_profile() {
   }
 }
 
-// The directory of the mail folders, spelled as nmh spells it, with a '/' at the end; "" when the
-// profile names none.
-std::string UserState::nmh_root() {
-  std::string path = profile().path();
-  if (path.empty()) return path;
-  if (!path.starts_with('/')) path.insert(0, home_of(user_) + "/");
-  if (!path.ends_with('/')) path.push_back('/');
-  return path;
+const NmhUser& UserState::nmh_user() {
+  if (nmh_.home.empty()) nmh_.home = home_of(user_);
+  return nmh_;
 }
 
-// A name that begins with "./" or "../" would be relative to where an nmh command is called.
+const Profile& UserState::profile() {
+  read_changed_profile();
+  return nmh_user().profile;
+}
+
+bool UserState::is_draft_folder(const std::string& mail_root, const std::string& folder) {
+  read_changed_profile();
+  return nmh_user().is_draft_folder(mail_root, folder);
+}
+
 std::string UserState::context() {
-  std::string name = profile().context_file();
-  const std::string root = nmh_root();
-  if (name.empty() || name == "/dev/null" || name.starts_with("./") || name.starts_with("../") ||
-      root.empty()) {
-    return "";
-  }
-  if (!name.starts_with('/')) name.insert(0, root);
-  // nmh writes in place, so a link stays one; we open no links.
-  const auto real = Fs::posix().real_path(name);
-  return real ? *real : name;
-}
-
-// As "+folder" is spelled where nmh has the same mail root; else as when it is called by its path.
-std::string UserState::name_in_context(const std::string& mail_root, const std::string& folder) {
-  const std::string root = nmh_root();
-  Fs& fs = Fs::posix();
-  const auto ours = fs.stat(AT_FDCWD, mail_root.c_str(), Follow::kYes);
-  const auto theirs = fs.stat(AT_FDCWD, root.c_str(), Follow::kYes);
-  const bool same = ours && theirs && ours->inode == theirs->inode && ours->device == theirs->device;
-  return same ? root + folder : mail_root + "/" + folder;
+  read_changed_profile();
+  return nmh_user().context(Fs::posix());
 }
 
 FolderSettings UserState::folder_settings(const std::string& mail_root,
                                           const std::string& folder) {
-  const Profile& current = profile();
-  FolderSettings settings{.flags = *flags_, .warn = {}};
-  settings.sequences_name = current.sequences_file();
-  settings.context = context();
-  if (!settings.context.empty()) settings.name_in_context = name_in_context(mail_root, folder);
-  settings.locking = current.datalocking();
+  read_changed_profile();
+  FolderSettings settings =
+      nmh_user().folder_settings(Fs::posix(), *flags_, mail_root, folder);
   settings.lock_timeout = options_.lock_timeout;
   settings.unseen_grace = options_.unseen_grace;
   settings.new_mail = options_.new_mail;
   settings.backup = options_.backup;
-  if (current.find("Msg-Protect") != nullptr) settings.message_mode = current.msg_protect() & 0666;
   return settings;
 }
 

@@ -9,8 +9,8 @@
 #include <string>
 
 #include "libmh/folder/folder.h"
+#include "libmh/folder/nmh-user.h"
 #include "libmh/folder/root.h"
-#include "libmh/format/profile.h"
 #include "plugin/dovecot.h"
 #include "plugin/mh-settings.h"
 
@@ -36,6 +36,7 @@ class UserState {
   // The profile of this user; read again when the file changed (looked at once a second at most).
   // Faults in it are logged once for each state of the file.
   const Profile& profile();
+  bool is_draft_folder(const std::string& mail_root, const std::string& folder);
   // nmh's context file; "" when there is none. It need not exist.
   std::string context();
   // How the folder at this path below that mail root is to be treated, by settings and profile.
@@ -43,16 +44,16 @@ class UserState {
 
  private:
   explicit UserState(struct mail_user* user);
+  const NmhUser& nmh_user();
   void read_profile();
   std::string profile_path() const;
-  std::string nmh_root();
-  std::string name_in_context(const std::string& mail_root, const std::string& folder);
+  void read_changed_profile();
 
   struct mail_user* user_;
   Options options_;
   std::string options_error_;
   std::map<std::string, std::unique_ptr<Root>> roots_;
-  Profile profile_;
+  NmhUser nmh_;
   std::optional<FlagMap> flags_;  // of profile and options
   std::optional<FileStat> profile_stat_;
   time_t profile_checked_ = 0;

@@ -2,6 +2,7 @@
 #include "libmh/folder/adopt.h"
 
 #include <fcntl.h>
+#include <sodium.h>
 
 #include <algorithm>
 #include <string_view>
@@ -16,8 +17,6 @@ namespace mh {
 namespace {
 
 constexpr size_t kBlock = 256 * 1024;
-// A copy in the workshop that is older than this was left by a process that died.
-constexpr Nanoseconds kDeadCopy = 60 * kSecond;
 constexpr std::string_view kTagField = "X-MH-UID: ";
 
 std::string name_of(uint32_t number) { return std::to_string(number); }
@@ -86,12 +85,24 @@ Status check_original(Fs& fs, const Record& record, TaggedCopy* copy) {
   return take_lease(fs, record, copy);
 }
 
-Status write_copy(Fs& fs, const AdoptPlace& place, int file, TaggedCopy* copy) {
-  Record& record = copy->record;
+// Rights, dates and what else there is of a file beside its bytes; then it is on its way to the disk.
+Status finish_copy(Fs& fs, const AdoptPlace& place, int file, TaggedCopy* copy) {
   MH_TRY_SET(const FileStat original, fs.fstat(copy->original.get()));
-  MH_TRY_SET(const HiddenLines hidden, read_hidden(fs, copy->original.get(), record));
+  MH_TRY(fs.chmod(file, original.mode & 07777));
+  MH_TRY(fs.copy_xattrs(copy->original.get(), file));
+  MH_TRY(fs.set_times(file, original.mtime, original.mtime));
+  if (place.flush) MH_TRY(fs.start_writeback(file));
+  MH_TRY_SET(const FileStat made, fs.fstat(file));
+  copy->record.file = FileIdentity::of(made);
+  return {};
+}
+
+// The lines above the message, with room for `more` bytes behind them, and the message.
+Result<HiddenLines> copy_message(Fs& fs, size_t more, int file, TaggedCopy* copy) {
+  Record& record = copy->record;
+  MH_TRY_SET(HiddenLines hidden, read_hidden(fs, copy->original.get(), record));
   const uint64_t size = record.visible_size();
-  const uint64_t visible_at = hidden.kept.size() + kTagLineSize;
+  const uint64_t visible_at = hidden.kept.size() + more;
   MH_TRY_SET(const uint64_t hash, copy_visible(fs, copy->original.get(), hidden.visible_from, size,
                                                file, visible_at));
   if (record.has(Record::kHashKnown) && hash != record.hash) {
@@ -99,23 +110,29 @@ Status write_copy(Fs& fs, const AdoptPlace& place, int file, TaggedCopy* copy) {
   }
   record.hash = hash;
   record.set(Record::kHashKnown, true);
-  record.set(Record::kTagged, true);
-  record.set(Record::kTagFlushed, place.flush);
   record.prefix = static_cast<uint32_t>(visible_at);
   record.file.size = visible_at + size;
+  return hidden;
+}
+
+Status write_copy(Fs& fs, const AdoptPlace& place, int file, TaggedCopy* copy) {
+  Record& record = copy->record;
+  MH_TRY_SET(const HiddenLines hidden, copy_message(fs, kTagLineSize, file, copy));
+  record.set(Record::kTagged, true);
+  record.set(Record::kTagFlushed, place.flush);
   const std::optional<Tag> tag = tag_of(record, place.uidvalidity);
   if (!tag) return fail(ErrorKind::kInvalid, "message cannot be tagged");
   const std::string head = hidden.kept + format_tag(*tag, place.key);
   MH_TRY(fs.pwrite(file, head.data(), head.size(), 0));
-  MH_TRY_SET(const FileStat fresh, fs.fstat(file));
-  if (fresh.gid != original.gid) MH_TRY(fs.chown(file, static_cast<uid_t>(-1), original.gid));
-  MH_TRY(fs.chmod(file, original.mode & 07777));
-  MH_TRY(fs.copy_xattrs(copy->original.get(), file));
-  MH_TRY(fs.set_times(file, original.mtime, original.mtime));
-  if (place.flush) MH_TRY(fs.start_writeback(file));
-  MH_TRY_SET(const FileStat made, fs.fstat(file));
-  record.file = FileIdentity::of(made);
-  return {};
+  return finish_copy(fs, place, file, copy);
+}
+
+Status write_untagged_copy(Fs& fs, const AdoptPlace& place, int file, TaggedCopy* copy) {
+  MH_TRY_SET(const HiddenLines hidden, copy_message(fs, 0, file, copy));
+  copy->record.set(Record::kTagged, false);
+  copy->record.set(Record::kTagFlushed, false);
+  MH_TRY(fs.pwrite(file, hidden.kept.data(), hidden.kept.size(), 0));
+  return finish_copy(fs, place, file, copy);
 }
 
 bool still_leased(Fs& fs, const TaggedCopy& copy) {
@@ -133,30 +150,76 @@ bool is_free(Fs& fs, int fd) {
 
 }  // namespace
 
-Result<TaggedCopy> make_tagged_copy(Fs& fs, const AdoptPlace& place, const Record& record) {
+namespace {
+
+Result<TaggedCopy> open_original(Fs& fs, const AdoptPlace& place, const Record& record) {
   TaggedCopy copy;
   copy.record = record;
   MH_TRY_SET(copy.original, fs.open(place.folder, name_of(record.number).c_str(),
                                     O_RDONLY | O_NOFOLLOW | O_NONBLOCK));
   MH_TRY(check_original(fs, record, &copy));
   copy.name = adoption_name({record.uid, copy.source.inode, copy.source.size, copy.source.mtime});
-  MH_TRY_SET(copy.file, fs.open(place.workshop, copy.name.c_str(),
-                                O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW, 0600));
-  const Status written = write_copy(fs, place, copy.file.get(), &copy);
-  if (!written) {
-    (void)fs.unlink(place.workshop, copy.name.c_str());
-    return pass_on(written);
-  }
   return copy;
 }
 
+// Locked: whoever sweeps sees that its maker lives.
+Status make_file(Fs& fs, const AdoptPlace& place, const std::string& name, TaggedCopy* copy) {
+  MH_TRY_SET(copy->file, fs.open(place.workshop, name.c_str(),
+                                 O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW, 0600));
+  MH_TRY(fs.set_lock(copy->file.get(), Lock::kWrite));
+  // A group that is refused to us is found out before anything is copied.
+  MH_TRY_SET(const FileStat original, fs.fstat(copy->original.get()));
+  MH_TRY_SET(const FileStat fresh, fs.fstat(copy->file.get()));
+  if (fresh.gid == original.gid) return {};
+  return fs.chown(copy->file.get(), static_cast<uid_t>(-1), original.gid);
+}
+
+// It bears its name only now, and the rename has moved its ctime.
+Status give_copy_its_name(Fs& fs, const AdoptPlace& place, const std::string& unfinished,
+                          TaggedCopy* copy) {
+  MH_TRY(fs.rename(place.workshop, unfinished.c_str(), place.workshop, copy->name.c_str(),
+                   RenameMode::kNoReplace));
+  const auto named = fs.fstat(copy->file.get());
+  if (named) {
+    copy->record.file = FileIdentity::of(*named);
+    return {};
+  }
+  (void)fs.unlink(place.workshop, copy->name.c_str());
+  return pass_on(named);
+}
+
+}  // namespace
+
 Status flush_copy(Fs& fs, const AdoptPlace& place, TaggedCopy& copy) {
-  const Status done = place.flush ? fs.fsync(copy.file.get()) : Status();
-  copy.file.reset();  // nobody gets a lease on a file that is open for writing
-  return done;
+  return place.flush ? fs.fsync(copy.file.get()) : Status();
+}
+
+Result<TaggedCopy> make_tagged_copy(Fs& fs, const AdoptPlace& place, const Record& record) {
+  MH_TRY_SET(TaggedCopy copy, open_original(fs, place, record));
+  Status made = make_file(fs, place, copy.name, &copy);
+  if (made) made = write_copy(fs, place, copy.file.get(), &copy);
+  if (made) return copy;
+  if (copy.file) (void)fs.unlink(place.workshop, copy.name.c_str());
+  return pass_on(made);
+}
+
+Result<TaggedCopy> make_untagged_copy(Fs& fs, const AdoptPlace& place, const Record& record) {
+  MH_TRY_SET(TaggedCopy copy, open_original(fs, place, record));
+  uint64_t unique = 0;
+  randombytes_buf(&unique, sizeof(unique));
+  const std::string unfinished = incoming_name(unique);
+  Status made = make_file(fs, place, unfinished, &copy);
+  if (made) made = write_untagged_copy(fs, place, copy.file.get(), &copy);
+  // What is not whole under that name would be taken for a message.
+  if (made) made = flush_copy(fs, place, copy);
+  if (made) made = give_copy_its_name(fs, place, unfinished, &copy);
+  if (made) return copy;
+  if (copy.file) (void)fs.unlink(place.workshop, unfinished.c_str());
+  return pass_on(made);
 }
 
 Status exchange_in(Fs& fs, const AdoptPlace& place, TaggedCopy& copy) {
+  copy.file.reset();  // nobody gets a lease on a file that is open for writing
   const std::string number = name_of(copy.record.number);
   const auto give_up = [&](ErrorKind kind) {
     (void)fs.unlink(place.workshop, copy.name.c_str());
@@ -213,16 +276,22 @@ Result<bool> is_copy(Fs& fs, const AdoptPlace& place, int fd, const FileStat& st
   return begun || header.find('\0') != std::string::npos;
 }
 
-// In a restored tree the inode of an original is another; it shows what the message shows.
-bool is_its_original(Fs& fs, const AdoptPlace& place, int fd, const FileStat& stat,
-                     const Record* record) {
+// Whether it shows what the message shows: an original, in a restored tree, where its inode is
+// another, or a copy without tag. Where the message begins in it does not matter.
+Result<bool> shows_the_same(Fs& fs, int fd, const FileStat& stat, const Record* record) {
   if (record == nullptr || !record->has(Record::kHashKnown)) return false;
-  ProbeRequest request;
-  request.file = FileIdentity::of(stat);
-  request.whole = true;
-  const Probe probe = probe_open_file(fs, fd, request, place.key);
-  return probe.state == Probe::State::kRead && probe.hash == record->hash &&
-         probe.visible_size() == record->visible_size();
+  const uint64_t size = record->visible_size();
+  if (stat.size < size) return false;
+  Fingerprint hash;
+  std::string block(kBlock, '\0');
+  for (uint64_t done = 0; done < size;) {
+    const size_t want = std::min<uint64_t>(block.size(), size - done);
+    MH_TRY_SET(const size_t got, fs.pread(fd, block.data(), want, stat.size - size + done));
+    if (got == 0) return false;
+    hash.add(std::string_view(block.data(), got));
+    done += got;
+  }
+  return hash.value() == record->hash;
 }
 
 // A file of the workshop that is a message: an original that a blocked writer has written to, or
@@ -256,9 +325,12 @@ Status sweep_one(Fs& fs, const AdoptPlace& place, const std::string& name,
   if (!file) return file.error().kind() == ErrorKind::kNotFound ? Status{} : pass_on(file);
   MH_TRY_SET(const FileStat stat, fs.fstat(file->get()));
   if (stat.inode != parsed.inode) {
-    if (stat.ctime + kDeadCopy > fs.now()) return {};
+    if (!fs.set_lock(file->get(), Lock::kRead)) return {};  // its maker lives
+    (void)fs.set_lock(file->get(), Lock::kNone);
     MH_TRY_SET(bool dead, is_copy(fs, place, file->get(), stat, parsed.uid));
-    dead = dead || is_its_original(fs, place, file->get(), stat, record);
+    if (!dead) {
+      MH_TRY_SET(dead, shows_the_same(fs, file->get(), stat, record));
+    }
     return dead ? fs.unlink(place.workshop, name.c_str())
                 : put_back(fs, place, name, stat.inode, record);
   }

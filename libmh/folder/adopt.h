@@ -33,6 +33,9 @@
 
 namespace mh {
 
+// The way back, a file without its tag, goes the same way. Only such a copy is not to be told from a
+// message by what is in it: until it is whole it bears the name of a message on its way in.
+//
 // Where adoption works. `workshop` is the directory of the temporary files: tmp/ of the state, or
 // the folder itself when that lies on another file system (then the names begin with a dot).
 struct AdoptPlace {
@@ -44,10 +47,11 @@ struct AdoptPlace {
   bool flush = true;
 };
 
-// A copy with the tag, waiting to be exchanged. Holds the lease while it lives.
+// A copy with the tag, waiting to be exchanged. Holds the lease while it lives, and a lock on the
+// copy: one that nobody has locked was left by a process that died.
 struct TaggedCopy {
   std::string name;    // in the workshop
-  Fd file;             // open until it is flushed
+  Fd file;             // open until it is exchanged
   Fd original;
   FileIdentity source;
   bool leased = false;
@@ -58,6 +62,9 @@ struct TaggedCopy {
 // kPermission: not ours. kInvalid: cannot be tagged (over 4 GiB). Nothing is left behind on an
 // error.
 Result<TaggedCopy> make_tagged_copy(Fs& fs, const AdoptPlace& place, const Record& record);
+
+// The same the other way: a copy of a tagged message without its tag, the rest byte for byte.
+Result<TaggedCopy> make_untagged_copy(Fs& fs, const AdoptPlace& place, const Record& record);
 
 // Waits until the copy is on disk. Of many copies the first one costs most: so all are made before.
 Status flush_copy(Fs& fs, const AdoptPlace& place, TaggedCopy& copy);

@@ -1,11 +1,14 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 //
-// Folder, part four: giving tags to messages that other tools have put there, a few at a time.
+// Folder, part four: giving tags to messages that other tools have put there, a few at a time; and
+// taking them away again.
 //
 // The copies are made and flushed without any lock; the exchange is done under the folder lock and
 // nmh's lock, for the messages of one batch. The directory has changed then, and the next sync lists
 // it again: so a batch is not too small.
 #include <fcntl.h>
+
+#include <algorithm>
 
 #include "libmh/folder/folder-impl.h"
 #include "libmh/system/filename.h"
@@ -21,6 +24,10 @@ bool wants_tag(const Record& record) {
          !record.has(Record::kUnreadable);
 }
 
+bool wants(const Record& record, TagChange change) {
+  return change == TagChange::kWrite ? wants_tag(record) : record.has(Record::kTagged);
+}
+
 }  // namespace
 
 Result<AdoptPlace> Folder::Impl::adopt_place() {
@@ -34,12 +41,16 @@ Result<AdoptPlace> Folder::Impl::adopt_place() {
   return place;
 }
 
+bool Folder::Impl::tags() const { return !state().options.contains(std::string(kNoTags)); }
+
 // By this process. What another user's process may do is told by what_is_untidy(). Where numbers
 // cannot be locked a file is not exchanged by its number.
-bool Folder::Impl::may_adopt() const {
-  return !settings.sequences_name.empty() && location.may_tag && journal && writable() && location.root != nullptr &&
-         location.root->writable() && !tagging_failed && !state().options.contains("notag");
+bool Folder::Impl::may_exchange() const {
+  return !settings.sequences_name.empty() && location.may_tag && journal && writable() &&
+         location.root != nullptr && location.root->writable() && !tagging_failed;
 }
+
+bool Folder::Impl::may_adopt() const { return may_exchange() && tags(); }
 
 // Without making anything: it is asked at the first sync of a session that finds a change.
 bool Folder::Impl::find_leftovers() const {
@@ -65,7 +76,7 @@ bool Folder::Impl::find_leftovers() const {
 }
 
 uint32_t Folder::Impl::what_is_untidy() const {
-  if (!location.may_tag || !journal || state().options.contains("notag")) return 0;
+  if (!location.may_tag || !journal || !tags()) return 0;
   return leftovers || std::any_of(records.begin(), records.end(), wants_tag) ? 1 : 0;
 }
 
@@ -100,12 +111,13 @@ void Folder::Impl::discard(const AdoptPlace& place, std::vector<TaggedCopy>& cop
 }
 
 Result<std::vector<Record>> Folder::Impl::exchange_batch(const AdoptPlace& place,
+                                                         TagChange change,
                                                          std::vector<TaggedCopy>& copies) {
   std::vector<Record> tagged;
   MH_TRY_SET(auto guard, sequences_lock(settings.sequences_wait));
   for (TaggedCopy& copy : copies) {
     const Record* now_known = find(copy.record.uid);
-    if (now_known == nullptr || !wants_tag(*now_known)) continue;
+    if (now_known == nullptr || !wants(*now_known, change)) continue;
     copy.record.number = now_known->number;
     const Status done = exchange_in(fs, place, copy);
     copy.name.clear();  // that name is the original's now, or nobody's
@@ -114,8 +126,10 @@ Result<std::vector<Record>> Folder::Impl::exchange_batch(const AdoptPlace& place
     } else if (done.error().kind() == ErrorKind::kUnsupported ||
                done.error().kind() == ErrorKind::kInvalid) {
       tagging_failed = true;
-      warn("this file system cannot exchange two files: messages stay without a tag, their UIDs "
-           "live in the journal alone");
+      warn(change == TagChange::kWrite
+               ? "this file system cannot exchange two files: messages stay without a tag, their "
+                 "UIDs live in the journal alone"
+               : "this file system cannot exchange two files: tags cannot be taken away");
       break;
     }
   }
@@ -124,13 +138,15 @@ Result<std::vector<Record>> Folder::Impl::exchange_batch(const AdoptPlace& place
 
 // Flushed copies of the next candidates, from *next on. On an error none is left.
 Result<std::vector<TaggedCopy>> Folder::Impl::make_batch(const AdoptPlace& place,
+                                                         TagChange change,
                                                          const std::vector<Record>& candidates,
                                                          size_t most, Nanoseconds end,
                                                          size_t* next) {
   std::vector<TaggedCopy> copies;
   while (*next < candidates.size() && copies.size() < most) {
     const Record& candidate = candidates[(*next)++];
-    auto copy = make_tagged_copy(fs, place, candidate);
+    auto copy = change == TagChange::kWrite ? make_tagged_copy(fs, place, candidate)
+                                            : make_untagged_copy(fs, place, candidate);
     if (copy) {
       copies.push_back(std::move(*copy));
     } else if (copy.error().kind() == ErrorKind::kNoSpace ||
@@ -138,6 +154,8 @@ Result<std::vector<TaggedCopy>> Folder::Impl::make_batch(const AdoptPlace& place
       discard(place, copies);
       return pass_on(copy);
     } else {
+      const ErrorKind kind = copy.error().kind();
+      if (kind == ErrorKind::kPermission || kind == ErrorKind::kInvalid) never.add(candidate.uid);
       not_now.add(candidate.uid);
     }
     if (fs.monotonic() >= end) break;
@@ -153,13 +171,14 @@ Result<std::vector<TaggedCopy>> Folder::Impl::make_batch(const AdoptPlace& place
 }
 
 // Exchanges one batch and writes it down; returns how many. Whatever happens, no copy is left.
-Result<size_t> Folder::adopt_batch(const AdoptPlace& place, std::vector<TaggedCopy>& copies) {
+Result<size_t> Folder::adopt_batch(const AdoptPlace& place, TagChange change,
+                                   std::vector<TaggedCopy>& copies) {
   Impl& in = *impl_;
   const Status locked = lock();
   Result<std::vector<Record>> tagged = std::vector<Record>();
   Status done = locked ? in.load_records() : locked;
   if (done) {
-    tagged = in.exchange_batch(place, copies);
+    tagged = in.exchange_batch(place, change, copies);
     if (!tagged) done = pass_on(tagged);
   }
   in.discard(place, copies);
@@ -202,22 +221,82 @@ Result<Folder::Adopted> Folder::adopt(size_t most, Nanoseconds budget) {
     MH_TRY(sweep(place));
     MH_TRY(in.load_records());
   }
+  return change_tags(place, TagChange::kWrite, most, end);
+}
+
+Result<Folder::Adopted> Folder::change_tags(const AdoptPlace& place, TagChange change, size_t most,
+                                            Nanoseconds end) {
+  Impl& in = *impl_;
+  Adopted result;
   std::vector<Record> candidates;
   for (const Record& record : in.records) {
-    if (wants_tag(record) && !in.not_now.contains(record.uid)) candidates.push_back(record);
+    if (wants(record, change) && !in.not_now.contains(record.uid)) candidates.push_back(record);
   }
+  const uint64_t refused_before = in.never.count();
   for (size_t next = 0; next < candidates.size();) {
     if (result.done >= most || in.tagging_failed || in.fs.monotonic() >= end) {
       result.more = !in.tagging_failed;
       break;
     }
     MH_TRY_SET(std::vector<TaggedCopy> copies,
-               in.make_batch(place, candidates, std::min(kBatch, most - result.done), end, &next));
+               in.make_batch(place, change, candidates, std::min(kBatch, most - result.done), end,
+                             &next));
     if (copies.empty()) continue;
-    MH_TRY_SET(const size_t done, adopt_batch(place, copies));
+    MH_TRY_SET(const size_t done, adopt_batch(place, change, copies));
     result.done += done;
   }
+  result.refused = in.never.count() - refused_before;
   return result;
 }
+
+Result<Folder::Adopted> Folder::remove_tags(size_t most, Nanoseconds budget) {
+  Impl& in = *impl_;
+  MH_TRY(in.load_state());
+  if (in.tags()) {
+    return fail(ErrorKind::kInvalid, in.location.folder + ": its messages are to be tagged");
+  }
+  if (!in.may_exchange()) return Adopted();
+  const Nanoseconds end = in.fs.monotonic() + budget;
+  MH_TRY(in.load_records());
+  MH_TRY_SET(const AdoptPlace place, in.adopt_place());
+  if (!in.swept) {
+    MH_TRY(sweep(place));
+    MH_TRY(in.load_records());
+  }
+  return change_tags(place, TagChange::kRemove, most, end);
+}
+
+Status Folder::set_tagging(bool on) {
+  Impl& in = *impl_;
+  if (!in.journal || !in.writable()) {
+    return fail(ErrorKind::kReadOnly, in.location.folder + ": its state cannot be written");
+  }
+  MH_TRY(in.load_records());
+  std::vector<Record> changed;
+  for (Record record : in.records) {
+    if (on && !record.has(Record::kNoTag)) continue;
+    if (on) record.set(Record::kNoTag, false);
+    if (!on && in.state().records.contains(record.uid)) continue;
+    changed.push_back(record);
+  }
+  if (in.tags() != on) in.journal->add_option(kNoTags, !on);
+  in.not_now.clear();
+  in.never.clear();
+  return in.commit(changed, {});
+}
+
+Result<uint64_t> Folder::Impl::count(TagChange change) {
+  MH_TRY(load_state());
+  if (journal) MH_TRY(journal->refresh());
+  MH_TRY(load_records());
+  const bool possible = change == TagChange::kWrite ? may_adopt() : may_exchange();
+  if (!possible) return uint64_t{0};
+  return static_cast<uint64_t>(std::ranges::count_if(records, [&](const Record& record) {
+    return wants(record, change) && !never.contains(record.uid);
+  }));
+}
+
+Result<uint64_t> Folder::count_untagged() { return impl_->count(TagChange::kWrite); }
+Result<uint64_t> Folder::count_tagged() { return impl_->count(TagChange::kRemove); }
 
 }  // namespace mh

@@ -214,6 +214,35 @@ void Folder::Impl::free_numbers(const Plan& plan) {
   }
 }
 
+// Takes out of the plan what an index has to be told at the time; returns how much that is.
+size_t Folder::Impl::leave_to_index(Plan* plan) {
+  NumberSet annotated;
+  for (const Annotation& annotation : plan->annotated) annotated.add(annotation.uid);
+  std::erase_if(plan->changed,
+                [&](const Record& record) { return annotated.contains(record.uid); });
+  Returning returning(fs, location.root, state());
+  const size_t came = plan->added.size();
+  std::erase_if(plan->added, [&](const Addition& addition) {
+    if (addition.edited_from || addition.replied || addition.forwarded) return true;
+    const auto found = returning.find(addition);
+    return found.tombstone != nullptr || found.departed;
+  });
+  const size_t left = plan->annotated.size() + plan->dropped.size() + came - plan->added.size();
+  plan->annotated.clear();
+  plan->dropped.clear();
+  return left;
+}
+
+// Annotations that were found before there was anybody to be told.
+void Folder::Impl::mind_untold_annotations(FilesOutcome* outcome) {
+  if (!outcome->first_sight || !state().options.contains(kUntoldAnnotations)) return;
+  for (const Record& record : records) {
+    const Annotation annotation{record.uid, record.has(Record::kRepliedSeen),
+                                record.has(Record::kForwardedSeen)};
+    if (annotation.replied || annotation.forwarded) outcome->annotated.push_back(annotation);
+  }
+}
+
 // Gives UIDs to what is new.
 void Folder::Impl::give_uids(Plan& plan, std::vector<Record>* changed, FilesOutcome* outcome) {
   uint32_t next = state().uidnext;
@@ -256,6 +285,12 @@ void Folder::Impl::note_arrivals(const std::vector<Added>& added) {
   if (!(undecided == state().undecided)) journal->add_undecided(undecided);
 }
 
+// In a folder that is seen for the first time, by a process without an index.
+void Folder::Impl::note_untold_annotations() {
+  if (!journal || !writable() || state().options.contains(kUntoldAnnotations)) return;
+  journal->add_option(kUntoldAnnotations, true);
+}
+
 // Another program takes our tags away: after a few of them this folder is left alone.
 void Folder::Impl::mind_lost_tags(const Plan& plan, std::vector<Record>* changed) {
   if (plan.untagged.empty()) return;
@@ -264,8 +299,8 @@ void Folder::Impl::mind_lost_tags(const Plan& plan, std::vector<Record>* changed
     if (lost) record.set(Record::kNoTag, true);
   }
   lost_tags += plan.untagged.size();
-  if (lost_tags < kTooManyLostTags || !journal || state().options.contains("notag")) return;
-  journal->add_option("notag", true);
+  if (lost_tags < kTooManyLostTags || !journal || !tags()) return;
+  journal->add_option(kNoTags, true);
   warn("another program removes the X-MH-UID line that keeps UIDs with their messages: no more "
        "are written here, UIDs live in the journal alone");
 }
@@ -308,7 +343,18 @@ Result<Plan> Folder::Impl::plan_anew(bool thorough) {
 }
 
 Result<FilesOutcome> Folder::sync_files(bool thorough, const FlagsOf& flags_of) {
-  Impl& in = *impl_;
+  MH_TRY_SET(FilesOutcome outcome, impl_->sync_files(thorough, flags_of, true));
+  impl_->mind_untold_annotations(&outcome);
+  return outcome;
+}
+
+Result<FilesOutcome> Folder::sync_arrivals(bool thorough) {
+  return impl_->sync_files(thorough, {}, false);
+}
+
+Result<FilesOutcome> Folder::Impl::sync_files(bool thorough, const FlagsOf& flags_of,
+                                              bool has_index) {
+  Impl& in = *this;
   FilesOutcome outcome;
   if (!in.swept_outgoing) MH_TRY(in.sweep_outgoing());
   if (!std::exchange(in.looked_for_leftovers, true)) in.leftovers = in.find_leftovers();
@@ -326,6 +372,7 @@ Result<FilesOutcome> Folder::sync_files(bool thorough, const FlagsOf& flags_of) 
       MH_TRY_SET(plan, in.plan_anew(thorough));
     }
   }
+  if (!has_index && !in.at_first_sight()) outcome.left = in.leave_to_index(&plan);
   std::vector<Record> changed = std::move(plan.changed);
   in.take_over_verified(&changed);
   in.mind_lost_tags(plan, &changed);
@@ -333,6 +380,7 @@ Result<FilesOutcome> Folder::sync_files(bool thorough, const FlagsOf& flags_of) 
   in.release_guards(&changed);
   in.give_uids(plan, &changed, &outcome);
   in.note_arrivals(outcome.added);
+  if (!has_index && !plan.annotated.empty()) in.note_untold_annotations();
   const std::vector<Tombstone> dropped = in.tombstones_of(plan.dropped, flags_of);
   MH_TRY_SET(outcome.deferred, in.commit_files(changed, dropped, outcome.added.size()));
   in.deferred = outcome.deferred;

@@ -153,7 +153,12 @@ void Folder::Impl::note_undecided(const NumberSet& undecided) {
   const bool same = undecided == state().undecided;
   if (same && !at_first_sight()) return;
   if (!same) journal->add_undecided(undecided);
-  if (at_first_sight()) journal->add_option(kFirstSight, false);
+  if (at_first_sight()) {
+    journal->add_option(kFirstSight, false);
+    if (state().options.contains(kUntoldAnnotations)) {
+      journal->add_option(kUntoldAnnotations, false);
+    }
+  }
   const Status noted = journal->append();
   static_cast<void>(noted);  // still collected: the next one brings it
 }

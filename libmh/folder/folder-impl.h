@@ -88,6 +88,7 @@ struct Folder::Impl {
   bool astray = false;          // a file of a message lies in the workshop and could not be put back
   bool tagging_failed = false;  // the file system cannot do it
   NumberSet not_now;            // UIDs that could not be tagged: busy, foreign
+  NumberSet never;              // of these, those that this process may not tag, or nobody can
 
   bool at_first_sight() const { return state().options.contains(std::string(kFirstSight)); }
   const JournalState& state() const { return journal ? journal->state() : memory_state; }
@@ -128,6 +129,10 @@ struct Folder::Impl {
   void take_over_verified(std::vector<Record>* changed);
   std::vector<Tombstone> tombstones_of(const std::vector<uint32_t>& dropped,
                                        const FlagsOf& flags_of);
+  size_t leave_to_index(Plan* plan);
+  void note_untold_annotations();
+  void mind_untold_annotations(FilesOutcome* outcome);
+  Result<FilesOutcome> sync_files(bool thorough, const FlagsOf& flags_of, bool has_index);
   void give_uids(Plan& plan, std::vector<Record>* changed, FilesOutcome* outcome);
   void free_numbers(const Plan& plan);
   void note_arrivals(const std::vector<Added>& added);
@@ -143,17 +148,20 @@ struct Folder::Impl {
   std::optional<uint32_t> number_of(const FileIdentity& file) const;
 
   // folder-adopt.cc
+  bool tags() const;
+  bool may_exchange() const;
   bool may_adopt() const;
+  Result<uint64_t> count(TagChange change);
   Result<AdoptPlace> adopt_place();
   bool find_leftovers() const;
   uint32_t what_is_untidy() const;
   Status sweep_state() const;
   Status sweep(const AdoptPlace& place);
   void discard(const AdoptPlace& place, std::vector<TaggedCopy>& copies) const;
-  Result<std::vector<TaggedCopy>> make_batch(const AdoptPlace& place,
+  Result<std::vector<TaggedCopy>> make_batch(const AdoptPlace& place, TagChange change,
                                              const std::vector<Record>& candidates, size_t most,
                                              Nanoseconds end, size_t* next);
-  Result<std::vector<Record>> exchange_batch(const AdoptPlace& place,
+  Result<std::vector<Record>> exchange_batch(const AdoptPlace& place, TagChange change,
                                              std::vector<TaggedCopy>& copies);
 
   // folder-remove.cc

@@ -70,7 +70,7 @@ NewMessagePlace Folder::Impl::message_place() {
   place.mode = settings.message_mode != 0 ? settings.message_mode : location.directory_mode & 0666;
   if (guards()) place.mode &= ~static_cast<mode_t>(0222);
   place.gid = location.gid;
-  place.tags = location.may_tag && !state().options.contains("notag");
+  place.tags = location.may_tag && tags();
   return place;
 }
 

@@ -8,6 +8,8 @@
 
 #include "libmh/folder/folder-impl.h"
 #include "libmh/format/fingerprint.h"
+#include "libmh/store/journal-facts.h"
+#include "libmh/store/records.h"
 #include "libmh/system/filename.h"
 
 namespace mh {
@@ -158,31 +160,10 @@ Status Folder::Impl::load_records() {
   if (loaded && records_generation == generation) {
     if (auto since = journal->changed_since(records_offset)) changed = std::move(*since);
   }
-  if (!changed) {
-    records.clear();
-    const auto header = store->header();
-    if (header && header->generation == generation) {
-      auto since = journal->changed_since(header->folded_to);
-      auto folded = since ? store->load() : Result<std::vector<Record>>(std::vector<Record>());
-      if (since && folded) {
-        records = std::move(*folded);
-        changed = std::move(*since);
-      }
-    }
-  }
-  if (!changed) {
-    for (const auto& [uid, record] : facts.records) records.push_back(record);
+  if (changed) {
+    update_records(facts, *changed, &records);
   } else {
-    std::vector<Record> newer;
-    std::erase_if(records, [&](const Record& record) { return changed->contains(record.uid); });
-    changed->for_each([&](uint32_t uid) {
-      const auto found = facts.records.find(uid);
-      if (found != facts.records.end()) newer.push_back(found->second);
-    });
-    const auto middle = static_cast<std::ptrdiff_t>(records.size());
-    records.insert(records.end(), newer.begin(), newer.end());
-    std::inplace_merge(records.begin(), records.begin() + middle, records.end(),
-                       [](const Record& a, const Record& b) { return a.uid < b.uid; });
+    records = all_records(*journal, *store);
   }
   loaded = true;
   records_generation = generation;
@@ -311,6 +292,14 @@ Status Folder::change_identity_locked(const Identity& wanted) {
   return {};
 }
 
+Status Folder::pass_over_lost_uids() {
+  Impl& in = *impl_;
+  JournalState ahead = in.state();
+  jump(ahead, in.fs.now());
+  return change_identity({.guid = {}, .uidvalidity = 0, .uidnext = ahead.uidnext,
+                          .highest_modseq = ahead.modseq_floor});
+}
+
 std::optional<IndexSeal> Folder::index_seal() const {
   if (!impl_->state_dir) return std::nullopt;
   return read_index_seal(impl_->fs, impl_->state_dir.get());
@@ -324,8 +313,9 @@ void Folder::set_index_seal(const IndexSeal& seal) {
   static_cast<void>(written);
 }
 
-Status Folder::maintain() {
+Status Folder::maintain(bool at_once) {
   Impl& in = *impl_;
+  in.fold_now |= at_once;
   if (!in.journal || !in.writable() || !in.held) return {};
   MH_TRY(in.load_records());
   const auto header = in.store->header();

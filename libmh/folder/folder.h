@@ -137,6 +137,7 @@ struct FilesOutcome {
   std::vector<Annotation> annotated;
   std::vector<PendingSave> saved;  // by a process that died before its index had them
   size_t waiting = 0;       // files that are still being written
+  size_t left = 0;          // by sync_arrivals(), to somebody with an index
   bool deferred = false;    // arrivals could not be journalled: they wait
   bool first_sight = false;  // there is no merge base, whatever the caller remembers
 };
@@ -166,6 +167,7 @@ struct FlagsOutcome {
 };
 
 struct AdoptPlace;
+enum class TagChange : bool { kRemove, kWrite };
 struct TaggedCopy;
 
 class Folder {
@@ -213,6 +215,11 @@ class Folder {
   // `thorough` believes no recorded stamp and reads every message again (force-resync). `flags_of`
   // is for tombstones. What an interrupted transaction has begun to save is finished or undone.
   Result<FilesOutcome> sync_files(bool thorough, const FlagsOf& flags_of);
+  // The same for a caller that keeps no index: only what an index can learn later from the journal
+  // alone. Messages that are gone, were edited, came back or were annotated stay as they are until
+  // somebody with an index comes, for it has the flags to follow them. In a folder whose flags were
+  // never merged there is no index to wait for: all is done.
+  Result<FilesOutcome> sync_arrivals(bool thorough);
   // All that is alive, in UID order. Valid until the next sync_files, adopt or lock.
   Result<std::span<const Record>> records();
   // UIDs whose record or life changed after this point of the journal; nullopt: compare all.
@@ -234,13 +241,20 @@ class Folder {
   bool has_unfinished_saves() const;
   // The index has all that was saved (or FilesOutcome::saved): nothing is to be finished any more.
   Status saves_finished();
+  // Whether messages are given tags at all. Switched off, everything that tags tell is in the
+  // journal before this returns; switched on, those whose tag another program has taken away get one
+  // again.
+  Status set_tagging(bool on);
+  // The whole file system was put back to an older state, the journal with it: UIDs and MODSEQs
+  // that may have been given since are never given again.
+  Status pass_over_lost_uids();
   // How the caller's index was when it was last committed; see libmh/store/index-seal.h. nullopt: not
   // known. Written under the lock; what fails costs a comparison of everything, no truth.
   std::optional<IndexSeal> index_seal() const;
   void set_index_seal(const IndexSeal& seal);
   // Folds the journal into the store, and compacts it, when that is worth it or the last sync was
-  // thorough.
-  Status maintain();
+  // thorough. `at_once`: whether or not it is worth it.
+  Status maintain(bool at_once = false);
 
   // --- without the lock ---
 
@@ -279,13 +293,24 @@ class Folder {
   // when unchanged() was told of a memory that is not untidy.
   struct Adopted {
     size_t done = 0;
+    size_t refused = 0;  // of another owner, a group that we may not give, or too large
     bool more = false;
   };
   Result<Adopted> adopt(size_t most, Nanoseconds budget);
+  // The way back: takes tags away, in a folder whose messages are not to be tagged (set_tagging()),
+  // else kInvalid. Each file is then, byte for byte, what it would be without us; its UID lives in
+  // the journal alone. Otherwise as adopt().
+  Result<Adopted> remove_tags(size_t most, Nanoseconds budget);
+  // Messages that adopt() or remove_tags() could still do, now or later.
+  Result<uint64_t> count_untagged();
+  Result<uint64_t> count_tagged();
 
  private:
   struct Impl;
-  Result<size_t> adopt_batch(const AdoptPlace& place, std::vector<TaggedCopy>& copies);
+  Result<size_t> adopt_batch(const AdoptPlace& place, TagChange change,
+                             std::vector<TaggedCopy>& copies);
+  Result<Adopted> change_tags(const AdoptPlace& place, TagChange change, size_t most,
+                              Nanoseconds end);
   Status sweep(const AdoptPlace& place);
   Status change_identity_locked(const Identity& wanted);
   explicit Folder(std::unique_ptr<Impl> impl);

@@ -87,11 +87,34 @@ Result<std::unique_ptr<Root>> Root::open(Fs& fs, const std::string& mail_root,
   return root;
 }
 
+Result<std::unique_ptr<Root>> Root::look(Fs& fs, const std::string& mail_root,
+                                         const std::string& private_root) {
+  std::unique_ptr<Root> root(new Root(fs, mail_root));
+  root->only_looks_ = true;
+  root->private_path_ = private_root;
+  MH_TRY_SET(const FileStat stat, fs.stat(AT_FDCWD, mail_root.c_str(), Follow::kYes));
+  if (stat.type != FileType::kDirectory) {
+    return fail(ErrorKind::kInvalid, mail_root + " is not a directory");
+  }
+  const std::string path = mail_root + "/" + std::string(kStateDir);
+  auto own = StateRoot::look(fs, path);
+  if (own) {
+    root->own_ = own->get();
+    root->roots_[path] = std::move(*own);
+  } else if (own.error().kind() != ErrorKind::kNotFound) {
+    return pass_on(own);
+  }
+  root->above_[mail_root] = root->own_;
+  return root;
+}
+
 StateRoot* Root::private_root() {
   if (private_ != nullptr || private_path_.empty()) return private_;
-  if (!make_path(*fs_, private_path_)) return nullptr;
-  auto opened = StateRoot::open(*fs_, private_path_, true, 0700, static_cast<gid_t>(-1));
-  if (!opened || !(*opened)->writable()) return nullptr;
+  if (!only_looks_ && !make_path(*fs_, private_path_)) return nullptr;
+  auto opened = only_looks_
+                    ? StateRoot::look(*fs_, private_path_)
+                    : StateRoot::open(*fs_, private_path_, true, 0700, static_cast<gid_t>(-1));
+  if (!opened || (!only_looks_ && !(*opened)->writable())) return nullptr;
   private_ = opened->get();
   private_->set_private();
   roots_[private_path_] = std::move(*opened);
@@ -124,7 +147,9 @@ StateRoot* Root::root_above(const std::string& base) {
   if (found != above_.end()) return found->second;
   StateRoot* root = nullptr;
   const std::string path = base + "/" + std::string(kStateDir);
-  auto opened = StateRoot::open(*fs_, path, false, 0700, static_cast<gid_t>(-1));
+  auto opened = only_looks_
+                    ? StateRoot::look(*fs_, path)
+                    : StateRoot::open(*fs_, path, false, 0700, static_cast<gid_t>(-1));
   if (opened) {
     root = opened->get();
     roots_[path] = std::move(*opened);

@@ -52,6 +52,10 @@ class Root {
   static Result<std::unique_ptr<Root>> open(Fs& fs, const std::string& mail_root,
                                             const std::string& private_root);
 
+  // The same for who only looks: nothing is made or written, find() is the only thing to be asked.
+  static Result<std::unique_ptr<Root>> look(Fs& fs, const std::string& mail_root,
+                                            const std::string& private_root);
+
   const std::string& mail_root() const { return mail_root_; }
   // The .mhsync (or private root) of the tree itself; "" when there is only memory.
   std::string state_root() const { return own_ ? own_->path() : std::string(); }
@@ -91,6 +95,7 @@ class Root {
   void take(const Guid& guid, Location* location);
 
   Fs* fs_;
+  bool only_looks_ = false;
   std::string mail_root_;
   StateRoot* own_ = nullptr;
   std::string private_path_;

@@ -114,6 +114,22 @@ Result<std::unique_ptr<StateRoot>> StateRoot::open(Fs& fs, std::string path, boo
   return root;
 }
 
+Result<std::unique_ptr<StateRoot>> StateRoot::look(Fs& fs, std::string path) {
+  std::unique_ptr<StateRoot> root(new StateRoot(fs, std::move(path)));
+  MH_TRY_SET(root->dir_,
+             fs.open(AT_FDCWD, root->path_.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW));
+  if (const auto text = read_file(fs, root->dir_.get(), kSecretFile.data(), kSecretLimit)) {
+    root->take_secret(*text);
+  }
+  MH_TRY(root->reload());
+  return root;
+}
+
+bool StateRoot::take_secret(std::string_view text) {
+  return text.size() >= 2 * key_.size() &&
+         parse_hex(text.substr(0, 2 * key_.size()), key_.data(), key_.size());
+}
+
 Status StateRoot::load_secret() {
   auto text = read_file(*fs_, dir_.get(), kSecretFile.data(), kSecretLimit);
   const auto lock_file =
@@ -125,10 +141,7 @@ Status StateRoot::load_secret() {
       lock_file.error().kind() != ErrorKind::kNoSpace) {
     return pass_on(lock_file);
   }
-  if (text && text->size() >= 2 * key_.size() &&
-      parse_hex(std::string_view(*text).substr(0, 2 * key_.size()), key_.data(), key_.size())) {
-    return {};
-  }
+  if (text && take_secret(*text)) return {};
   if (text && !text->empty()) {
     return fail(ErrorKind::kCorrupt, path_ + "/secret" +
                                          " is damaged: restore it from a backup, or remove it "
@@ -141,10 +154,7 @@ Status StateRoot::load_secret() {
   MH_TRY_SET(const FolderLock held, lock(10 * kSecond));
   // Another process may have made it while we waited for the lock.
   text = read_file(*fs_, dir_.get(), kSecretFile.data(), kSecretLimit);
-  if (text && parse_hex(std::string_view(*text).substr(0, 2 * key_.size()), key_.data(),
-                        key_.size())) {
-    return {};
-  }
+  if (text && take_secret(*text)) return {};
   randombytes_buf(key_.data(), key_.size());
   std::string fresh;
   append_hex(fresh, key_.data(), key_.size());
@@ -245,6 +255,12 @@ std::vector<Guid> StateRoot::last_seen_at(const std::string& path) const {
   for (const auto& [guid, directory] : states_) {
     if (directory.path == path) guids.push_back(guid);
   }
+  return guids;
+}
+
+std::vector<Guid> StateRoot::all() const {
+  std::vector<Guid> guids;
+  for (const auto& [guid, directory] : states_) guids.push_back(guid);
   return guids;
 }
 

@@ -49,6 +49,9 @@ class StateRoot {
   // (the parent must exist). kNotFound, kPermission.
   static Result<std::unique_ptr<StateRoot>> open(Fs& fs, std::string path, bool create,
                                                  mode_t mode, gid_t gid);
+  // The same for who only looks: nothing is made or written, not even the lock's file. Where there is
+  // no secret no tag can be told to be ours.
+  static Result<std::unique_ptr<StateRoot>> look(Fs& fs, std::string path);
   // This is a private one: what it gives is told to one user alone.
   void set_private() { uidvalidity_lag_ = kPrivateUidvalidityLag; }
 
@@ -70,6 +73,7 @@ class StateRoot {
   // Whether there is any directory that is no folder, and whether this one is.
   bool has_non_folders() const { return !non_folders_.empty(); }
   bool is_folder(const DirectoryIdentity& directory) const;
+  std::vector<Guid> all() const;
   // Absolute path under which a folder was last seen.
   std::string folder_path(const DirectoryIdentity& directory) const;
   // The state that has given UIDs under this UIDVALIDITY. Reads the first line of each journal that
@@ -96,6 +100,7 @@ class StateRoot {
  private:
   StateRoot(Fs& fs, std::string path) : fs_(&fs), path_(std::move(path)) {}
   Status load_secret();
+  bool take_secret(std::string_view text);
   void apply(std::string_view text);
   bool apply_line(std::string_view text);
   Status append(const std::string& lines, bool flush);

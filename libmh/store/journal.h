@@ -92,6 +92,12 @@ struct JournalHeader {
 // is no arrival; it is as the sequences say.
 inline constexpr std::string_view kFirstSight = "first-sight";
 
+// Option (O): no tags are written here.
+inline constexpr const char* kNoTags = "notag";
+
+// Option (O): annotations were found while there was no index to be told; void with the first sight.
+inline constexpr const char* kUntoldAnnotations = "untold-annotations";
+
 // All facts, as they stand after the last line read.
 struct JournalState {
   JournalHeader header;

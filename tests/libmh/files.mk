@@ -79,4 +79,5 @@ tests_libmh_test_folder_SOURCES += tests/libmh/folder/test-remove.cc
 tests_libmh_test_folder_SOURCES += tests/libmh/folder/test-root.cc
 tests_libmh_test_folder_SOURCES += tests/libmh/folder/test-save.cc
 tests_libmh_test_folder_SOURCES += tests/libmh/folder/test-scan.cc
+tests_libmh_test_folder_SOURCES += tests/libmh/folder/test-untag.cc
 endif

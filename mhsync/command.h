@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+//
+// A subcommand: done for one folder after the other. An error is that folder's; the others go on.
+#pragma once
+
+#include <string>
+
+#include "libmh/result.h"
+#include "mhsync/exit-code.h"
+#include "mhsync/options.h"
+#include "mhsync/printer.h"
+#include "mhsync/tree.h"
+
+namespace mh {
+
+struct Job {
+  const Options& options;
+  Tree& tree;
+  Printer& printer;
+};
+
+Result<ExitCode> status_folder(Job& job, const std::string& path);
+Result<ExitCode> check_folder(Job& job, const std::string& path);
+// What concerns the tree and no single folder of it.
+Result<ExitCode> check_tree(Job& job);
+Result<ExitCode> reindex_folder(Job& job, const std::string& path);
+
+}  // namespace mh

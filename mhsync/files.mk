@@ -1,0 +1,40 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+#
+# The program mhsync. To add a file: one line `mhsync_mhsync_SOURCES += path`, headers too, sorted.
+
+bin_PROGRAMS += mhsync/mhsync
+dist_man_MANS += mhsync/mhsync.1
+mhsync_mhsync_SOURCES =
+mhsync_mhsync_CPPFLAGS = $(AM_CPPFLAGS) $(SODIUM_CFLAGS)
+mhsync_mhsync_LDFLAGS = $(AM_LDFLAGS) -Wl,-z,defs
+mhsync_mhsync_LDADD = libmh/libmh.la $(SANITIZER_LIBS)
+
+# bash looks there for a file of the command's name.
+bashcompletiondir = $(datadir)/bash-completion/completions
+EXTRA_DIST += mhsync/mhsync.bash
+install-data-local:
+	$(MKDIR_P) "$(DESTDIR)$(bashcompletiondir)"
+	$(INSTALL_DATA) $(srcdir)/mhsync/mhsync.bash "$(DESTDIR)$(bashcompletiondir)/mhsync"
+uninstall-local:
+	rm -f "$(DESTDIR)$(bashcompletiondir)/mhsync"
+
+mhsyncexampledir = $(docdir)/examples
+dist_mhsyncexample_DATA = mhsync/examples/mhsync.service mhsync/examples/mhsync.timer
+
+mhsync_mhsync_SOURCES += mhsync/check.cc
+mhsync_mhsync_SOURCES += mhsync/command.h
+mhsync_mhsync_SOURCES += mhsync/exit-code.cc
+mhsync_mhsync_SOURCES += mhsync/exit-code.h
+mhsync_mhsync_SOURCES += mhsync/main.cc
+mhsync_mhsync_SOURCES += mhsync/options.cc
+mhsync_mhsync_SOURCES += mhsync/options.h
+mhsync_mhsync_SOURCES += mhsync/printer.cc
+mhsync_mhsync_SOURCES += mhsync/printer.h
+mhsync_mhsync_SOURCES += mhsync/progress.cc
+mhsync_mhsync_SOURCES += mhsync/progress.h
+mhsync_mhsync_SOURCES += mhsync/reindex.cc
+mhsync_mhsync_SOURCES += mhsync/signals.cc
+mhsync_mhsync_SOURCES += mhsync/signals.h
+mhsync_mhsync_SOURCES += mhsync/status.cc
+mhsync_mhsync_SOURCES += mhsync/tree.cc
+mhsync_mhsync_SOURCES += mhsync/tree.h

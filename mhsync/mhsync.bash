@@ -1,0 +1,37 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# Completion of mhsync(1) for bash.
+
+_mhsync_folders() {
+  local root
+  root=$(mhpath + 2> /dev/null || /usr/bin/mh/mhpath + 2> /dev/null) || return
+  (cd "$root" && find . -mindepth 1 -name '.*' -prune -o -type d -print) 2> /dev/null | sed 's#^\./#+#'
+}
+
+_mhsync() {
+  local word=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]} command= each
+  local options='--root --user --dry-run --json --quiet --lock-timeout --help --version'
+  for each in "${COMP_WORDS[@]:1:COMP_CWORD-1}"; do
+    case $each in status | check | reindex) command=$each ;; esac
+  done
+  case $previous in
+    --root) mapfile -t COMPREPLY < <(compgen -d -- "$word"); return ;;
+    --user) mapfile -t COMPREPLY < <(compgen -u -- "$word"); return ;;
+    --lock-timeout) return ;;
+  esac
+  case $command in
+    status | check) options+=' --all' ;;
+    reindex) options+=' --all --thorough --remove-tags --tag --restored' ;;
+  esac
+  case $word in
+    -*) mapfile -t COMPREPLY < <(compgen -W "$options" -- "$word") ;;
+    *)
+      if [ -z "$command" ]; then
+        mapfile -t COMPREPLY < <(compgen -W 'status check reindex' -- "$word")
+      else
+        mapfile -t COMPREPLY < <(compgen -W "$(_mhsync_folders)" -- "$word")
+      fi
+      ;;
+  esac
+}
+
+complete -o default -F _mhsync mhsync

@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#include "mhsync/options.h"
+
+#include <CLI/CLI.hpp>
+#include <cmath>
+#include <iostream>
+
+#include "mh-config.h"
+
+namespace mh {
+namespace {
+
+constexpr double kLongestTimeout = 3600;
+
+void add_folders(CLI::App* command, Options* options) {
+  command->add_option("FOLDER", options->folders, "+inbox, +work/2024, or the path of a folder");
+  command->add_flag("-a,--all", options->all, "Every folder of the tree");
+}
+
+void add_globals(CLI::App* app, Options* options, double* timeout) {
+  app->add_option("--root", options->root, "The mail tree; else the Path of the MH profile");
+  app->add_option("--user", options->user, "Work as this user; only root may ask for another");
+  app->add_flag("-n,--dry-run", options->dry_run, "Tell what would be done, change nothing");
+  app->add_flag("--json", options->json, "One JSON object a line, see mhsync(1)");
+  app->add_flag("-q,--quiet", options->quiet, "Only errors and, of check, what is wrong");
+  app->add_option("--lock-timeout", *timeout,
+                  "Seconds to wait for a folder that another process is changing (20)")
+      ->check(CLI::Range(0.0, kLongestTimeout));
+}
+
+void add_commands(CLI::App* app, Options* options) {
+  CLI::App* status = app->add_subcommand("status", "What is there; never writes");
+  add_folders(status, options);
+
+  CLI::App* check =
+      app->add_subcommand("check", "What is wrong, each with its cure; never writes");
+  add_folders(check, options);
+
+  CLI::App* reindex = app->add_subcommand(
+      "reindex", "Give UIDs to what is new, write the X-MH-UID lines, rebuild the store");
+  add_folders(reindex, options);
+  reindex->add_flag("--thorough", options->thorough,
+                    "Read every message and compare it with what is recorded");
+  CLI::Option* remove = reindex->add_flag(
+      "--remove-tags", options->remove_tags,
+      "Take all X-MH-UID lines away and write no more; UIDs stay, in the journal alone");
+  CLI::Option* tag =
+      reindex->add_flag("--tag", options->tag, "Write X-MH-UID lines again after --remove-tags");
+  CLI::Option* restored = reindex->add_flag(
+      "--restored", options->restored,
+      "The whole file system was put back to an older state: UIDs given since are passed over");
+  remove->excludes(tag)->excludes(restored);
+}
+
+// What CLI11 cannot know.
+std::string fault_of(const Options& options) {
+  if (options.folders.empty() && !options.all) return "name a folder, or say --all";
+  if (!options.folders.empty() && options.all) return "a folder and --all exclude each other";
+  return "";
+}
+
+}  // namespace
+
+ParsedOptions parse_options(int argc, char** argv) {
+  Options options;
+  double timeout = 20;
+  CLI::App app("Keeps a tree of MH folders tidy and ready for IMAP.", "mhsync");
+  app.set_version_flag("--version", "mhsync (dovecot-mh) " MH_VERSION);
+  app.require_subcommand(1);
+  app.fallthrough();
+  add_globals(&app, &options, &timeout);
+  add_commands(&app, &options);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& problem) {
+    const bool answered = problem.get_exit_code() == 0;
+    (void)app.exit(problem, std::cout, std::cerr);
+    return {std::nullopt, answered ? ExitCode::kClean : ExitCode::kUsage};
+  }
+  options.command = app.get_subcommands().front()->get_name();
+  options.lock_timeout = static_cast<Nanoseconds>(std::llround(timeout * kSecond));
+  if (const std::string fault = fault_of(options); !fault.empty()) {
+    std::cerr << "mhsync: " << fault << "\n";
+    return {std::nullopt, ExitCode::kUsage};
+  }
+  return {std::move(options), ExitCode::kClean};
+}
+
+}  // namespace mh

@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+//
+// The command line. The only user of CLI11.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "libmh/system/fs.h"
+#include "mhsync/exit-code.h"
+
+namespace mh {
+
+struct Options {
+  std::string command;
+  std::vector<std::string> folders;  // as they were written
+  bool all = false;
+
+  std::string root;
+  std::string user;
+  bool dry_run = false;
+  bool json = false;
+  bool quiet = false;
+  Nanoseconds lock_timeout = 20 * kSecond;
+
+  bool thorough = false;     // reindex
+  bool remove_tags = false;  // reindex
+  bool tag = false;          // reindex
+  bool restored = false;     // reindex
+};
+
+// Either the options or, when --help or --version was answered or the line is wrong, the code to
+// leave with.
+struct ParsedOptions {
+  std::optional<Options> options;
+  ExitCode code = ExitCode::kClean;
+};
+ParsedOptions parse_options(int argc, char** argv);
+
+}  // namespace mh
