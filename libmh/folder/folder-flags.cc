@@ -36,6 +36,17 @@ std::string without_torn_end(std::string text) {
   return text;
 }
 
+// Whether each byte is of the old or the new text, or of a block that was never written when the power
+// went.
+bool is_mix(std::string_view text, std::string_view before, std::string_view intended) {
+  for (size_t i = 0; i < text.size(); ++i) {
+    const bool is_old = i < before.size() && text[i] == before[i];
+    const bool is_new = i < intended.size() && text[i] == intended[i];
+    if (text[i] != '\0' && !is_old && !is_new) return false;
+  }
+  return true;
+}
+
 void forget(FlagSets* flags, const NumberSet& uids) {
   for (NumberSet* set : {&flags->unseen, &flags->answered, &flags->flagged, &flags->deleted,
                          &flags->draft}) {
@@ -93,10 +104,9 @@ std::string Folder::Impl::repaired(const std::string& text) {
   const std::string_view intended = std::string_view(pending).substr(kLengthDigits + *length);
   if (text == before || text == intended) return text;
   if (text.find('\0') != std::string::npos) {
-    // Zeros: a block that was never written when the power went.
-    const bool is_mix = text.size() <= std::max(before.size(), intended.size());
+    if (!is_mix(text, before, intended)) return without_torn_end(text);
     warn("mended a half-written " + settings.sequences_name);
-    return is_mix ? std::string(intended) : without_torn_end(text);
+    return std::string(intended);
   }
   // Of all the bytes where it may have been torn, the last one that fits the beginning.
   const size_t torn_at = static_cast<size_t>(

@@ -55,6 +55,7 @@ EXTRA_DIST += tests/support/gated.py
 EXTRA_DIST += tests/support/history.py
 EXTRA_DIST += tests/support/imap_client.py
 EXTRA_DIST += tests/support/mail_maker.py
+EXTRA_DIST += tests/support/mhsync.py
 EXTRA_DIST += tests/support/mutate-reconcile.py
 EXTRA_DIST += tests/support/nmh.py
 EXTRA_DIST += tests/support/private_dovecot.py

@@ -2,6 +2,7 @@
 #include "tests/support/power-loss-fs.h"
 
 #include <fcntl.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -191,7 +192,16 @@ void PowerLossFs::leave(const std::string& target, uint64_t seed) const {
 
 // ---- The tree as it is ----------------------------------------------------------------------
 
+// Every file that was ever there is kept open: the usual 1,024 do not suffice.
+static void allow_many_files() {
+  rlimit files{};
+  if (::getrlimit(RLIMIT_NOFILE, &files) != 0) return;
+  files.rlim_cur = files.rlim_max;
+  static_cast<void>(::setrlimit(RLIMIT_NOFILE, &files));
+}
+
 PowerLossFs::PowerLossFs(const std::string& root, Fs& real) : real_(real), root_path_(root) {
+  allow_many_files();
   flush_everything();
 }
 
