@@ -294,10 +294,13 @@ Status Folder::change_identity_locked(const Identity& wanted) {
 
 Status Folder::pass_over_lost_uids() {
   Impl& in = *impl_;
+  if (!in.journal) {
+    return fail(ErrorKind::kReadOnly, in.location.folder + ": its state cannot be written");
+  }
   JournalState ahead = in.state();
   jump(ahead, in.fs.now());
-  return change_identity({.guid = {}, .uidvalidity = 0, .uidnext = ahead.uidnext,
-                          .highest_modseq = ahead.modseq_floor});
+  return change_identity_locked({.guid = {}, .uidvalidity = 0, .uidnext = ahead.uidnext,
+                                 .highest_modseq = ahead.modseq_floor});
 }
 
 std::optional<IndexSeal> Folder::index_seal() const {
