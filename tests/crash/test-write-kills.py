@@ -52,7 +52,8 @@ class Writes(gated.GatedCase):
                        r"Interrupted system call|Timeout|Corrupted|in-memory|fscking|"
                        r"Transaction log|reset, view is now inconsistent|Index file|"
                        r"failed to map|journal|undid a transaction|put message|index|"
-                       r"Connection reset|Broken pipe|lmtp.*(closed|EOF)|temporar|mh:")
+                       r"Connection reset|Broken pipe|lmtp.*(closed|EOF)|temporar|mh:|"
+                       r"wrote \d+/\d+ bytes")
 
     # -- the folders -----------------------------------------------------------------------------
 
