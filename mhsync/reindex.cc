@@ -15,17 +15,6 @@ namespace {
 
 constexpr Nanoseconds kSlice = kSecond / 2;  // of work between two looks at signals
 
-class FolderUnlock {
- public:
-  explicit FolderUnlock(Folder& folder) : folder_(folder) {}
-  ~FolderUnlock() { folder_.unlock(); }
-  FolderUnlock(const FolderUnlock&) = delete;
-  FolderUnlock& operator=(const FolderUnlock&) = delete;
-
- private:
-  Folder& folder_;
-};
-
 struct Done {
   uint64_t given = 0;     // UIDs
   uint64_t tagged = 0;

@@ -50,13 +50,7 @@ FlagSync::FlagSync(struct mailbox* box, const FilesOutcome& files,
     added_.add(added.uid);
     if (added.edited_from) edited_from_[added.uid] = *added.edited_from;
   }
-  drafts_ = is_draft_folder();
-}
-
-bool FlagSync::is_draft_folder() const {
-  ListState& list = list_state(box_->list);
-  const std::string name = list.user().profile().draft_folder();
-  return !name.empty() && list.folder_path(box_->name) == name;
+  drafts_ = mailbox_state(box).folder->settings().drafts;
 }
 
 void FlagSync::merge(const IndexSync& index, std::span<const Record> records) {

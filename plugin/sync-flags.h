@@ -44,7 +44,6 @@ class FlagSync {
   void note_undecided(const IndexSync& index, const NumberSet& now);
   uint32_t old_number(const IndexSync& index, uint32_t uid) const;
   std::vector<FlagChange> flags_of_predecessors(const IndexSync& index) const;
-  bool is_draft_folder() const;
 
   struct mailbox* box_;
   std::optional<FolderMemory> memory_;

@@ -15,17 +15,6 @@ namespace {
 // How often a pass is repeated at once because the folder moved meanwhile.
 constexpr int kMaxPasses = 3;
 
-class FolderUnlock {
- public:
-  explicit FolderUnlock(Folder& folder) : folder_(folder) {}
-  ~FolderUnlock() { folder_.unlock(); }
-  FolderUnlock(const FolderUnlock&) = delete;
-  FolderUnlock& operator=(const FolderUnlock&) = delete;
-
- private:
-  Folder& folder_;
-};
-
 // The flags that follow a message out of its folder: not the \Draft that the folder itself gave it.
 std::string flags_to_follow(struct mail_index* index, struct mail_index_view* view, uint32_t uid,
                             bool from_drafts) {

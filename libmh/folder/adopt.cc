@@ -2,7 +2,6 @@
 #include "libmh/folder/adopt.h"
 
 #include <fcntl.h>
-#include <sodium.h>
 
 #include <algorithm>
 #include <string_view>
@@ -11,6 +10,7 @@
 #include "libmh/folder/scan.h"
 #include "libmh/format/fingerprint.h"
 #include "libmh/format/visible-part.h"
+#include "libmh/store/random.h"
 #include "libmh/system/filename.h"
 
 namespace mh {
@@ -205,9 +205,7 @@ Result<TaggedCopy> make_tagged_copy(Fs& fs, const AdoptPlace& place, const Recor
 
 Result<TaggedCopy> make_untagged_copy(Fs& fs, const AdoptPlace& place, const Record& record) {
   MH_TRY_SET(TaggedCopy copy, open_original(fs, place, record));
-  uint64_t unique = 0;
-  randombytes_buf(&unique, sizeof(unique));
-  const std::string unfinished = incoming_name(unique);
+  const std::string unfinished = incoming_name(random_number());
   Status made = make_file(fs, place, unfinished, &copy);
   if (made) made = write_untagged_copy(fs, place, copy.file.get(), &copy);
   // What is not whole under that name would be taken for a message.

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 //
-// Folder, part four: giving tags to messages that other tools have put there, a few at a time; and
+// Folder: giving tags to messages that other tools have put there, a few at a time; and
 // taking them away again.
 //
 // The copies are made and flushed without any lock; the exchange is done under the folder lock and

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 //
-// Folder, part two: what lies in the directory, and which UID each file has.
+// Folder: what lies in the directory, and which UID each file has.
 //
 // Files are read before the lock is taken (look), as far as they need reading; under the lock the
 // directory is listed again only if it changed meanwhile, and only what changed is read again. So

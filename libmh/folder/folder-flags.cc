@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 //
-// Folder, part five: flags, under nmh's lock.
+// Folder: flags, under nmh's lock.
 //
 // A number is valid only while that lock is held, and only if the folder is still as it was listed:
 // so the directory is looked at again after the lock was taken. The text to be written is journalled

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 //
-// Folder, part eight: new messages kept from nmh's inc.
+// Folder: new messages kept from nmh's inc.
 //
 // inc decides at its start which number its first message will get, and truncates whatever lies
 // under that number when it comes to it, without any lock (nmh, uip/inc.c; measured): a message

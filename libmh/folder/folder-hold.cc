@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 //
-// Folder, part eight: nmh's lock and what the directory looks like around it.
+// Folder: nmh's lock and what the directory looks like around it.
 //
 // A number is valid only while that lock is held, and only if the folder is still as it was listed.
 // As a rule two equal stamps of the directory tell that. With "datalocking: dot" the lock is itself

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 //
-// Folder, part three: opening one message.
+// Folder: opening one message.
 //
 // What the caller remembers (number, prefix, a stamp of inode, size, mtime and ctime) is enough for a
 // file that is as it was: one open and one fstat. When the stamp differs, the folder was packed, the

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 //
-// Folder, part nine: private sequences, in nmh's context file.
+// Folder: private sequences, in nmh's context file.
 //
 // They are the flags where nmh has no other place for them: in all folders, when the profile's
 // mh-sequences is empty; and in a folder that we may only read, over its public sequences. Such a

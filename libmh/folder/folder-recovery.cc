@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 //
-// Folder, part six: the journal is lost, or another day's.
+// Folder: the journal is lost, or another day's.
 //
 // Its UIDVALIDITY may be kept only when no UID can be given a second time, that is, when something
 // that is left knows all UIDs that were given, up to less than the jump. Two things may:

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 //
-// Folder, part seven: messages that a client has asked to remove.
+// Folder: messages that a client has asked to remove.
 //
 // A number says what to remove only for a moment: a program that knows no lock may have put another
 // message there since the folder was listed. So the file is first renamed to a name of ours, where
@@ -13,22 +13,16 @@
 // its first sync, and whenever messages are missing: else one that was open all the time would
 // take for removed what another would bring back.
 #include <fcntl.h>
-#include <sodium.h>
 
 #include <algorithm>
 
 #include "libmh/folder/folder-impl.h"
 #include "libmh/folder/identity.h"
+#include "libmh/store/random.h"
 #include "libmh/system/filename.h"
 
 namespace mh {
 namespace {
-
-uint64_t random_number() {
-  uint64_t number = 0;
-  randombytes_buf(&number, sizeof(number));
-  return number;
-}
 
 // Never onto a number that is taken.
 Status move_in(Fs& fs, int from, const std::string& name, int to, uint32_t number) {

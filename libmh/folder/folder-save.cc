@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 //
-// Folder, part six: messages that come in through us.
+// Folder: messages that come in through us.
 //
 // Everything slow - text, length, hash, flush - is done before any lock is taken. Under the folder
 // lock, after a sync: the intents are journalled and flushed, so that no UID given here can be given
@@ -184,8 +184,7 @@ void Folder::Impl::put_flags(std::span<const NewMessage> messages, Sequences* ne
   }
 }
 
-// Merges nothing: what others wrote is left
-// for the next sync, which `memory` makes sure of.
+// Merges nothing: what others wrote is left for the next sync, which `memory` makes sure of.
 Status Folder::Impl::mark_messages(SequencesFile::Hold& hold, std::span<const NewMessage> messages,
                                    FolderMemory* memory) {
   MH_TRY_SET(SequencesText file, hold.read());

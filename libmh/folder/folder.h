@@ -317,6 +317,18 @@ class Folder {
   std::unique_ptr<Impl> impl_;
 };
 
+// Gives the folder lock back at the end of a block.
+class FolderUnlock {
+ public:
+  explicit FolderUnlock(Folder& folder) : folder_(folder) {}
+  ~FolderUnlock() { folder_.unlock(); }
+  FolderUnlock(const FolderUnlock&) = delete;
+  FolderUnlock& operator=(const FolderUnlock&) = delete;
+
+ private:
+  Folder& folder_;
+};
+
 // The folder was renamed, or removed (`to` is empty): its private sequences follow, and those of its
 // subfolders. Names as nmh spells them in its context. Without a context nothing is done.
 Status move_in_context(Fs& fs, const FolderSettings& settings, const std::string& from,

@@ -2,7 +2,6 @@
 #include "libmh/folder/new-message.h"
 
 #include <fcntl.h>
-#include <sodium.h>
 
 #include <algorithm>
 #include <vector>
@@ -10,6 +9,7 @@
 #include "libmh/folder/reconcile.h"
 #include "libmh/format/fingerprint.h"
 #include "libmh/format/text.h"
+#include "libmh/store/random.h"
 #include "libmh/system/filename.h"
 
 namespace mh {
@@ -18,12 +18,6 @@ namespace {
 constexpr size_t kBlock = 256 * 1024;
 // How often in a row a new file may be taken for one of a dead writer.
 constexpr int kMostSwept = 10;
-
-uint64_t random_number() {
-  uint64_t number = 0;
-  randombytes_buf(&number, sizeof(number));
-  return number;
-}
 
 // kUnsupported also where an old kernel or file system takes O_TMPFILE for opening a directory.
 Result<Fd> open_nameless(Fs& fs, const NewMessagePlace& place) {
@@ -140,7 +134,7 @@ Status finish_message(Fs& fs, NewMessage& message, uint32_t uidvalidity, uint32_
   Record& record = message.record;
   record.file = FileIdentity::of(stat);
   record.prefix = message.text_at;
-  if (record.guid == Guid{}) randombytes_buf(record.guid.data(), record.guid.size());
+  if (record.guid == Guid{}) record.guid = random_guid();
   MH_TRY(hash_text(fs, message, record.visible_size()));
   const bool tagged = message.text_at != 0;
   record.set(Record::kHashKnown, true);

@@ -2,13 +2,13 @@
 #include "libmh/folder/root.h"
 
 #include <fcntl.h>
-#include <sodium.h>
 
 #include <algorithm>
 #include <vector>
 
 #include "libmh/folder/probe.h"
 #include "libmh/folder/scan.h"
+#include "libmh/store/random.h"
 #include "libmh/store/store.h"
 #include "libmh/system/filename.h"
 
@@ -244,7 +244,7 @@ Result<Location> Root::find_or_create(const std::string& path) {
     }
   }
   if (location.root == nullptr) {
-    randombytes_buf(location.guid.data(), location.guid.size());
+    location.guid = random_guid();
     return location;
   }
   MH_TRY_SET(const FolderLock held, location.root->lock(kListLockTimeout));
@@ -363,8 +363,7 @@ uint32_t Root::earlier_uidvalidity(const Location& location) {
 }
 
 Status Root::make_state(Location* location) {
-  Guid guid{};
-  randombytes_buf(guid.data(), guid.size());
+  const Guid guid = random_guid();
   JournalState state;
   const bool told_by_tags = location->root != private_ && !location->root->has_given();
   const uint32_t earlier = told_by_tags ? earlier_uidvalidity(*location) : 0;
