@@ -26,7 +26,7 @@ enum class ErrorKind {
   kIo,          // the kernel failed us: the state on disk is as after a crash
   kCorrupt,     // our own file is damaged: rebuild it from what stands above it
   kInvalid,     // the input is not what the format allows
-  kUnsupported, // the kernel or file system cannot do this: take the other way
+  kUnsupported,  // the kernel or file system cannot do this: take the other way
 };
 
 class [[nodiscard]] Error {
@@ -69,10 +69,10 @@ tl::unexpected<Error> pass_on(const Result<T>& failed) {
 }  // namespace mh
 
 // Return from the enclosing function when `expression` (a Result or Status) failed.
-#define MH_TRY(expression)                                       \
-  do {                                                           \
-    auto&& mh_try_result_ = (expression);                        \
-    if (!mh_try_result_) return ::mh::pass_on(mh_try_result_);   \
+#define MH_TRY(expression)                                     \
+  do {                                                         \
+    auto&& mh_try_result_ = (expression);                      \
+    if (!mh_try_result_) return ::mh::pass_on(mh_try_result_); \
   } while (0)
 
 #define MH_TRY_JOIN2_(a, b) a##b

@@ -25,8 +25,7 @@ constexpr size_t kMaxContext = 16 << 20;
 // Tells problems of one folder, or of the tree.
 class Findings {
  public:
-  Findings(Printer& printer, std::string folder)
-      : printer_(printer), folder_(std::move(folder)) {}
+  Findings(Printer& printer, std::string folder) : printer_(printer), folder_(std::move(folder)) {}
 
   // `kind` is one word for programs, `about` what it concerns: a name or a number; "" for the whole.
   void add(const std::string& kind, const std::string& about, const std::string& what,
@@ -132,8 +131,8 @@ void check_message(const Entry& entry, const Probe& probe, const Record* record,
                   "that hid itself, or a disk that forgets",
                   "compare it with a backup; `mhsync reindex --thorough` takes it as it is");
   }
-  const bool ours = probe.tag_kind == Probe::TagKind::kVerified ||
-                    probe.tag_kind == Probe::TagKind::kRecorded;
+  const bool ours =
+      probe.tag_kind == Probe::TagKind::kVerified || probe.tag_kind == Probe::TagKind::kRecorded;
   if (!ours || probe.tag.uidvalidity != uidvalidity) return;
   const auto [first, is_first] = uids->emplace(probe.tag.uid, entry.number);
   if (is_first) return;
@@ -148,8 +147,8 @@ Status check_messages(Job& job, int dir, const std::string& path, const FolderVi
   for (const Record& record : view.records) {
     records[{record.file.inode, record.file.birth}] = &record;
   }
-  const TagKey key = view.location && view.location->root != nullptr ? view.location->root->key()
-                                                                     : TagKey{};
+  const TagKey key =
+      view.location && view.location->root != nullptr ? view.location->root->key() : TagKey{};
   Progress progress(job.tree.fs(), !job.options.quiet && !job.options.json, Tree::display(path));
   std::map<uint32_t, uint32_t> uids;
   uint64_t done = 0;
@@ -247,8 +246,7 @@ Status check_states(Job& job, Findings* findings) {
 Result<ExitCode> check_folder(Job& job, const std::string& path) {
   MH_TRY_SET(Root* const root, job.tree.root(true));
   Fs& fs = job.tree.fs();
-  MH_TRY_SET(const FolderView view,
-             look_at_folder(fs, *root, path, job.tree.settings(path)));
+  MH_TRY_SET(const FolderView view, look_at_folder(fs, *root, path, job.tree.settings(path)));
   if (view.journal_error) return tl::unexpected(*view.journal_error);
   MH_TRY_SET(const Fd dir, fs.open(AT_FDCWD, view.folder.c_str(), O_RDONLY | O_DIRECTORY));
   Findings findings(job.printer, Tree::display(path));

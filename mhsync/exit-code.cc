@@ -30,9 +30,9 @@ ExitCode exit_code_of(const Error& error) {
 
 ExitCode graver(ExitCode a, ExitCode b) {
   static constexpr std::array kByGravity = {
-      ExitCode::kClean,      ExitCode::kProblems, ExitCode::kBusy, ExitCode::kUsage,
-      ExitCode::kPermission, ExitCode::kConfiguration, ExitCode::kIo,   ExitCode::kDamaged,
-      ExitCode::kBug};
+      ExitCode::kClean, ExitCode::kProblems,   ExitCode::kBusy,
+      ExitCode::kUsage, ExitCode::kPermission, ExitCode::kConfiguration,
+      ExitCode::kIo,    ExitCode::kDamaged,    ExitCode::kBug};
   return std::find(kByGravity.begin(), kByGravity.end(), a) >
                  std::find(kByGravity.begin(), kByGravity.end(), b)
              ? a

@@ -10,12 +10,12 @@ namespace mh {
 
 enum class ExitCode : int {
   kClean = 0,
-  kProblems = 1,        // check found something; or something was left undone, and told of
-  kUsage = 64,          // the command line is wrong, or names a folder that is not there
-  kDamaged = 65,        // state or mail is damaged
+  kProblems = 1,  // check found something; or something was left undone, and told of
+  kUsage = 64,    // the command line is wrong, or names a folder that is not there
+  kDamaged = 65,  // state or mail is damaged
   kBug = 70,
-  kIo = 74,             // disk error, disk full
-  kBusy = 75,           // somebody else has a lock, or a signal came: try again
+  kIo = 74,    // disk error, disk full
+  kBusy = 75,  // somebody else has a lock, or a signal came: try again
   kPermission = 77,
   kConfiguration = 78,  // profile, --root
 };

@@ -32,8 +32,7 @@ void add_commands(CLI::App* app, Options* options) {
   CLI::App* status = app->add_subcommand("status", "What is there; never writes");
   add_folders(status, options);
 
-  CLI::App* check =
-      app->add_subcommand("check", "What is wrong, each with its cure; never writes");
+  CLI::App* check = app->add_subcommand("check", "What is wrong, each with its cure; never writes");
   add_folders(check, options);
 
   CLI::App* reindex = app->add_subcommand(

@@ -16,12 +16,12 @@ namespace {
 constexpr Nanoseconds kSlice = kSecond / 2;  // of work between two looks at signals
 
 struct Done {
-  uint64_t given = 0;     // UIDs
+  uint64_t given = 0;  // UIDs
   uint64_t tagged = 0;
   uint64_t untagged = 0;
-  uint64_t waiting = 0;   // half-written
-  uint64_t left = 0;      // to Dovecot
-  uint64_t refused = 0;   // files that are not ours to replace
+  uint64_t waiting = 0;  // half-written
+  uint64_t left = 0;     // to Dovecot
+  uint64_t refused = 0;  // files that are not ours to replace
 };
 
 Status give_uids(Folder& folder, bool thorough, Done* done) {
@@ -95,7 +95,9 @@ Status work(Job& job, Folder& folder, const std::string& path, Done* done) {
 
 void tell(Job& job, const std::string& folder, const Done& done, uint64_t remaining) {
   const bool remove = job.options.remove_tags;
-  Fields fields = {{"given", done.given}, {"waiting", done.waiting}, {"left", done.left},
+  Fields fields = {{"given", done.given},
+                   {"waiting", done.waiting},
+                   {"left", done.left},
                    {"refused", done.refused}};
   fields.emplace_back(remove ? "untagged" : "tagged", remove ? done.untagged : done.tagged);
   fields.emplace_back("remaining", remaining);

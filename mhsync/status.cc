@@ -31,14 +31,10 @@ Result<ExitCode> status_folder(Job& job, const std::string& path) {
   NumberSet untagged = view.untagged();
   untagged.intersect(view.numbers());
 
-  Fields fields = {{"messages", messages},
-                   {"next", uint64_t{view.listing.highest()} + 1},
-                   {"gaps", view.gaps()},
-                   {"unseen", unseen.count()},
-                   {"without_uid", unknown},
-                   {"untagged", untagged.count()},
-                   {"bytes", view.bytes()},
-                   {"state", state}};
+  Fields fields = {{"messages", messages},   {"next", uint64_t{view.listing.highest()} + 1},
+                   {"gaps", view.gaps()},    {"unseen", unseen.count()},
+                   {"without_uid", unknown}, {"untagged", untagged.count()},
+                   {"bytes", view.bytes()},  {"state", state}};
   if (view.has_state()) {
     fields.emplace_back("uidvalidity", uint64_t{view.facts.header.uidvalidity});
     fields.emplace_back("uidnext", uint64_t{view.facts.uidnext});
@@ -46,8 +42,8 @@ Result<ExitCode> status_folder(Job& job, const std::string& path) {
   std::string words = Tree::display(path) + ": " + counted(messages, "message", "messages") +
                       ", next " + std::to_string(view.listing.highest() + 1);
   if (view.gaps() != 0) words += ", " + counted(view.gaps(), "gap", "gaps");
-  words += ", " + std::to_string(unseen.count()) + " unseen, " + std::to_string(view.bytes()) +
-           " bytes";
+  words +=
+      ", " + std::to_string(unseen.count()) + " unseen, " + std::to_string(view.bytes()) + " bytes";
   if (view.has_state()) {
     words += "; UIDVALIDITY " + std::to_string(view.facts.header.uidvalidity) + ", UIDNEXT " +
              std::to_string(view.facts.uidnext);

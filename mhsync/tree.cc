@@ -46,8 +46,7 @@ Status switch_to(const passwd& account) {
 
 Result<std::string> become_user(const Options& options) {
   const uid_t self = geteuid();
-  const passwd* account =
-      options.user.empty() ? getpwuid(self) : getpwnam(options.user.c_str());
+  const passwd* account = options.user.empty() ? getpwuid(self) : getpwnam(options.user.c_str());
   if (!options.user.empty() && account == nullptr) {
     return fail(ErrorKind::kInvalid, "there is no user " + options.user);
   }
@@ -101,8 +100,9 @@ Status Tree::find_root(const std::string& asked) {
   } else if (has_profile_ && !user_.profile.path().empty()) {
     mail_root_ = user_.mail_path();
   } else {
-    return fail(ErrorKind::kInvalid, has_profile_ ? profile_path_ + " names no Path: say --root"
-                                                  : "there is no " + profile_path_ + ": say --root");
+    return fail(ErrorKind::kInvalid, has_profile_
+                                         ? profile_path_ + " names no Path: say --root"
+                                         : "there is no " + profile_path_ + ": say --root");
   }
   cut_slashes(&mail_root_);
   const auto stat = fs_->stat(AT_FDCWD, mail_root_.c_str(), Follow::kYes);
@@ -114,8 +114,8 @@ Status Tree::find_root(const std::string& asked) {
 Result<Root*> Tree::root(bool look) {
   if (!root_) {
     const std::string alone = user_.private_root(mail_root_);
-    MH_TRY_SET(root_, look ? Root::look(*fs_, mail_root_, alone)
-                           : Root::open(*fs_, mail_root_, alone));
+    MH_TRY_SET(root_,
+               look ? Root::look(*fs_, mail_root_, alone) : Root::open(*fs_, mail_root_, alone));
   }
   return root_.get();
 }
@@ -129,7 +129,8 @@ Result<std::string> Tree::folder_path(const std::string& name) const {
     MH_TRY_SET(const std::string at, absolute(*fs_, name));
     const auto real = fs_->real_path(at);
     if (!real && real.error().kind() == ErrorKind::kNotFound) {
-      return fail(ErrorKind::kNotFound, at + " is not there; a folder of the tree is named +" + name);
+      return fail(ErrorKind::kNotFound,
+                  at + " is not there; a folder of the tree is named +" + name);
     }
     if (!real) return pass_on(real);
     MH_TRY_SET(const std::string top, fs_->real_path(mail_root_));

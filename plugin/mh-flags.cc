@@ -148,8 +148,8 @@ void update_flags(struct mailbox* box, struct mail_index_transaction* trans,
   mail_index_view_close(&view);
 }
 
-static std::string text_of(struct mail_index* index, unsigned int flags, const unsigned int* keywords,
-                           unsigned int count) {
+static std::string text_of(struct mail_index* index, unsigned int flags,
+                           const unsigned int* keywords, unsigned int count) {
   std::string text;
   const auto append = [&text](std::string_view name) {
     if (!text.empty()) text += ' ';
@@ -193,7 +193,8 @@ void set_from_text(std::string_view text, uint32_t uid, std::vector<FlagChange>*
   const size_t before = changes->size();
   add_from_text(text, uid, changes);
   const auto is_seen = [](const FlagChange& change) { return change.flag == kSeen; };
-  if (std::any_of(changes->begin() + static_cast<std::ptrdiff_t>(before), changes->end(), is_seen)) {
+  if (std::any_of(changes->begin() + static_cast<std::ptrdiff_t>(before), changes->end(),
+                  is_seen)) {
     return;
   }
   FlagChange& unread = changes->emplace_back();

@@ -15,7 +15,8 @@ const char* reason_against(std::string_view path) {
     if (part.starts_with('.')) return "The name of an MH folder cannot begin with a dot";
     const bool digits = part.find_first_not_of("0123456789") == std::string_view::npos;
     if (at > 0 && digits && !part.empty()) {
-      return "A folder inside a folder cannot have a name of digits alone: MH programs would take it "
+      return "A folder inside a folder cannot have a name of digits alone: MH programs would take "
+             "it "
              "for a message";
     }
     at = slash + 1;
@@ -106,8 +107,8 @@ int move_all(struct mailbox* from, struct mailbox* to) {
       mailbox_transaction_begin(from, static_cast<enum mailbox_transaction_flags>(0), "rename");
   struct mailbox_transaction_context* target =
       mailbox_transaction_begin(to, MAILBOX_TRANSACTION_FLAG_EXTERNAL, "rename");
-  struct mail_search_context* search = mailbox_search_init(
-      source, args, nullptr, static_cast<enum mail_fetch_field>(0), nullptr);
+  struct mail_search_context* search =
+      mailbox_search_init(source, args, nullptr, static_cast<enum mail_fetch_field>(0), nullptr);
   mail_search_args_unref(&args);
   int ret = 0;
   struct mail* mail;
@@ -158,8 +159,7 @@ void move_private(struct mailbox_list* list, const std::string& from, const std:
   if (settings.context.empty()) return;
   const std::string target =
       to.empty() ? "" : state.user().folder_settings(state.mail_root(), to).name_in_context;
-  const Status moved =
-      move_in_context(Fs::posix(), settings, settings.name_in_context, target);
+  const Status moved = move_in_context(Fs::posix(), settings, settings.name_in_context, target);
   if (!moved) {
     e_warning(list->ns->user->event, "mh: private sequences of %s: %s", from.c_str(),
               moved.error().message().c_str());
@@ -175,7 +175,8 @@ int mh_mailbox_rename(struct mailbox* from, struct mailbox* to) noexcept {
     if (is_inbox(from)) return rename_inbox(from, to);
     const int ret = index_storage_mailbox_rename(from, to);
     list.forget_paths();
-    if (ret == 0) move_private(from->list, list.folder_path(from->name), list.folder_path(to->name));
+    if (ret == 0)
+      move_private(from->list, list.folder_path(from->name), list.folder_path(to->name));
     return ret;
   });
 }

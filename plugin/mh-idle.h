@@ -73,7 +73,7 @@ class Watch {
   Fd inotify_;
   struct io* io_ = nullptr;
   struct timeout* soon_ = nullptr;
-  bool heard_ = false;  // since the last sync
+  bool heard_ = false;         // since the last sync
   bool heard_folder_ = false;  // not of the index alone
   unsigned int in_a_row_ = 0;  // syncs that found the folder changed again
 };

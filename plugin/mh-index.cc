@@ -34,8 +34,8 @@ uint64_t joined(uint32_t high, uint32_t low) { return static_cast<uint64_t>(high
 
 std::optional<IndexSeal> seal_of_index(struct mail_index_view* view, const char* dir,
                                        const char* prefix) {
-  const auto log = Fs::posix().stat(AT_FDCWD, t_strconcat(dir, "/", prefix, ".log", nullptr),
-                                    Follow::kYes);
+  const auto log =
+      Fs::posix().stat(AT_FDCWD, t_strconcat(dir, "/", prefix, ".log", nullptr), Follow::kYes);
   if (!log) return std::nullopt;
   const struct mail_index_header* header = mail_index_get_header(view);
   IndexSeal seal;

@@ -55,7 +55,7 @@ class ListState {
 
   bool owns_index = false;  // no INDEX= was given: it lies in the state directory
   bool owns_control = false;
-  bool listing = false;  // an iteration is being set up: see mh-list.cc
+  bool listing = false;    // an iteration is being set up: see mh-list.cc
   TreeStamps tree_stamps;  // as it was read last
   struct mailbox_list_vfuncs super = {};
   // Of the clients that asked to be told of this list's folders (plugin/mh-notify.h).

@@ -7,8 +7,8 @@
 #include "plugin/guard.h"
 #include "plugin/index-sync.h"
 #include "plugin/mh-folders.h"
-#include "plugin/mh-mail.h"
 #include "plugin/mh-idle.h"
+#include "plugin/mh-mail.h"
 #include "plugin/mh-save.h"
 #include "plugin/mh-status.h"
 #include "plugin/mh-storage.h"
@@ -93,8 +93,9 @@ FolderSettings settings_for(struct mailbox* box) {
   FolderSettings settings =
       list.user().folder_settings(list.mail_root(), list.folder_path(box->name));
   const Options::Guard guard = list.user().options().inc_guard;
-  settings.inc_guard = guard == Options::Guard::kAll ||
-                       (guard == Options::Guard::kInbox && list.folder_path(box->name) == list.inbox());
+  settings.inc_guard =
+      guard == Options::Guard::kAll ||
+      (guard == Options::Guard::kInbox && list.folder_path(box->name) == list.inbox());
   settings.flush = box->storage->set->parsed_fsync_mode != FSYNC_MODE_NEVER;
   struct event* event = box->event;
   settings.warn = [event](const std::string& text) { e_warning(event, "mh: %s", text.c_str()); };

@@ -7,9 +7,9 @@
 
 #include "libmh/folder/folder.h"
 #include "plugin/dovecot.h"
+#include "plugin/mh-idle.h"
 #include "plugin/mh-index.h"
 #include "plugin/mh-list.h"
-#include "plugin/mh-idle.h"
 
 namespace mh {
 
@@ -27,8 +27,8 @@ struct MailboxState {
   bool warned_sequences = false;
   std::optional<uint64_t> synced_stamps;  // as the last sync of this session left them
   std::optional<uint64_t> missed_stamps;  // others, as the last watch found them
-  std::optional<bool> writable;  // whether the sequences file can be written
-  std::unique_ptr<Watch> watch;  // while a client is to be told of changes
+  std::optional<bool> writable;           // whether the sequences file can be written
+  std::unique_ptr<Watch> watch;           // while a client is to be told of changes
   struct timeout* idle_work =
       nullptr;  // while a client is idle: adoption, a look at what is not settled
 };

@@ -285,8 +285,7 @@ int lock_and_sync(SaveState& state) {
 
 void assign_uids(struct mail_save_context* ctx, SaveState& state) {
   struct mailbox_transaction_context* t = ctx->transaction;
-  const uint32_t next_uid =
-      std::max(state.sync->header().next_uid, folder_of(state).uidnext());
+  const uint32_t next_uid = std::max(state.sync->header().next_uid, folder_of(state).uidnext());
   mail_index_append_finish_uids(t->itrans, next_uid, &t->changes->saved_uids);
   t->changes->uid_validity = state.sync->header().uid_validity;
   struct seq_range_iter iter;
@@ -352,8 +351,8 @@ void finish_transaction(SaveState& state, struct mail_index_transaction_commit_r
   const uint64_t highest = mail_index_modseq_get_highest(FreshView(state.box->index).get());
   // On a full disk Dovecot goes on in memory: what others will read does not have the messages.
   const bool kept = !mail_index_is_in_memory(state.box->index);
-  const Status steps[] = {kept ? folder.saves_finished() : Status(),
-                          folder.reserve_modseq(highest), folder.maintain()};
+  const Status steps[] = {kept ? folder.saves_finished() : Status(), folder.reserve_modseq(highest),
+                          folder.maintain()};
   for (const Status& done : steps) {
     if (!done) e_warning(state.box->event, "mh: %s", done.error().message().c_str());
   }

@@ -96,14 +96,10 @@ RawSettings read_settings(struct mail_user* user) {
   }
   const auto* set = static_cast<const DeclaredSettings*>(found);
   const std::pair<const char*, const char*> values[] = {
-      {"mh_expunge", set->mh_expunge},
-      {"mh_hidden_sequences", set->mh_hidden_sequences},
-      {"mh_inc_guard", set->mh_inc_guard},
-      {"mh_keyword_map", set->mh_keyword_map},
-      {"mh_lock_timeout", set->mh_lock_timeout},
-      {"mh_new_mail", set->mh_new_mail},
-      {"mh_profile", set->mh_profile},
-      {"mh_refile_flags", set->mh_refile_flags},
+      {"mh_expunge", set->mh_expunge},           {"mh_hidden_sequences", set->mh_hidden_sequences},
+      {"mh_inc_guard", set->mh_inc_guard},       {"mh_keyword_map", set->mh_keyword_map},
+      {"mh_lock_timeout", set->mh_lock_timeout}, {"mh_new_mail", set->mh_new_mail},
+      {"mh_profile", set->mh_profile},           {"mh_refile_flags", set->mh_refile_flags},
       {"mh_unseen_grace", set->mh_unseen_grace}};
   for (const auto& [name, value] : values) {
     if (value[0] != '\0') raw[name] = value;

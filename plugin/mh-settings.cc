@@ -106,8 +106,9 @@ Status parse_expunge(const std::string& name, const std::string& value, Options*
 
 Status parse_inc_guard(const std::string& name, const std::string& value, Options* options) {
   using Guard = Options::Guard;
-  for (const auto& [word, guard] : {std::pair("inbox", Guard::kInbox), std::pair("all", Guard::kAll),
-                                    std::pair("none", Guard::kNone)}) {
+  for (const auto& [word, guard] :
+       {std::pair("inbox", Guard::kInbox), std::pair("all", Guard::kAll),
+        std::pair("none", Guard::kNone)}) {
     if (value != word) continue;
     options->inc_guard = guard;
     return {};

@@ -61,8 +61,8 @@ Nanoseconds adoption_pause(struct mailbox* box) {
 bool adopt_some(struct mailbox* box) {
   MailboxState& state = mailbox_state(box);
   const bool big = state.folder->big();
-  const auto adopted = state.folder->adopt(big ? kManyMessages : kFewMessages,
-                                           big ? kBigFolderTime : kShortTime);
+  const auto adopted =
+      state.folder->adopt(big ? kManyMessages : kFewMessages, big ? kBigFolderTime : kShortTime);
   state.adopted_at = Fs::posix().monotonic();
   state.nothing_to_adopt = !adopted || !adopted->more;
   if (!adopted && adopted.error().kind() != ErrorKind::kBusy) {

@@ -7,7 +7,6 @@
 
 #include "libmh/system/filename.h"
 
-
 namespace mh {
 namespace {
 
@@ -162,11 +161,9 @@ std::string UserState::context() {
   return nmh_user().context(Fs::posix());
 }
 
-FolderSettings UserState::folder_settings(const std::string& mail_root,
-                                          const std::string& folder) {
+FolderSettings UserState::folder_settings(const std::string& mail_root, const std::string& folder) {
   read_changed_profile();
-  FolderSettings settings =
-      nmh_user().folder_settings(Fs::posix(), *flags_, mail_root, folder);
+  FolderSettings settings = nmh_user().folder_settings(Fs::posix(), *flags_, mail_root, folder);
   settings.lock_timeout = options_.lock_timeout;
   settings.unseen_grace = options_.unseen_grace;
   settings.new_mail = options_.new_mail;

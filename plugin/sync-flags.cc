@@ -77,14 +77,16 @@ FlagsInput FlagSync::input_of(const IndexSync& index, std::span<const Record> re
   PendingChanges pending = read_pending(box_, index.ctx);
   FlagsInput input;
   input.expunge = std::move(pending.expunges);
-  input.flags_of = [this, &index](uint32_t uid) { return flags_text(box_->index, index.view, uid); };
+  input.flags_of = [this, &index](uint32_t uid) {
+    return flags_text(box_->index, index.view, uid);
+  };
   input.pending = std::move(pending.flags);
   input.pending.insert(input.pending.end(), ours_.begin(), ours_.end());
   input.base = flags_of_view(box_, index.view);
   add_appended(index, records, &input.base);
   if (drafts_) input.base.draft.clear();
-  undecided_before_ = memory_ ? undecided_of(index, &input.expired)
-                              : undecided_of(records, &input.expired);
+  undecided_before_ =
+      memory_ ? undecided_of(index, &input.expired) : undecided_of(records, &input.expired);
   input.undecided = undecided_before_;
   input.old_number = [this, &index](uint32_t uid) { return old_number(index, uid); };
   return input;

@@ -51,7 +51,7 @@ class FlagSync {
   std::vector<FlagChange> ours_;  // not in the index: from files, or carried over
   NumberSet added_;
   Nanoseconds newer_than_;
-  bool drafts_ = false;           // every message is a \Draft, whatever the sequences say
+  bool drafts_ = false;  // every message is a \Draft, whatever the sequences say
   FlagsOutcome outcome_;
   bool merged_ = false;
   NumberSet undecided_before_;

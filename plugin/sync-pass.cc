@@ -152,8 +152,7 @@ int Sync::look_for_changes(bool* changed) {
 int Sync::pass(bool* again) {
   *again = false;
   // What a client asked for does not wait for the pass over a big folder.
-  const bool asked =
-      mail_index_sync_have_any(box_->index, index_storage_get_sync_flags(box_));
+  const bool asked = mail_index_sync_have_any(box_->index, index_storage_get_sync_flags(box_));
   if (const Status seen = folder_.look(!asked); !seen) {
     return set_error(box_, seen.error(), "listing the folder");
   }

@@ -103,8 +103,8 @@ Result<HiddenLines> copy_message(Fs& fs, size_t more, int file, TaggedCopy* copy
   MH_TRY_SET(HiddenLines hidden, read_hidden(fs, copy->original.get(), record));
   const uint64_t size = record.visible_size();
   const uint64_t visible_at = hidden.kept.size() + more;
-  MH_TRY_SET(const uint64_t hash, copy_visible(fs, copy->original.get(), hidden.visible_from, size,
-                                               file, visible_at));
+  MH_TRY_SET(const uint64_t hash,
+             copy_visible(fs, copy->original.get(), hidden.visible_from, size, file, visible_at));
   if (record.has(Record::kHashKnown) && hash != record.hash) {
     return fail(ErrorKind::kBusy, "message " + name_of(record.number) + " was edited");
   }
@@ -164,8 +164,8 @@ Result<TaggedCopy> open_original(Fs& fs, const AdoptPlace& place, const Record& 
 
 // Locked: whoever sweeps sees that its maker lives.
 Status make_file(Fs& fs, const AdoptPlace& place, const std::string& name, TaggedCopy* copy) {
-  MH_TRY_SET(copy->file, fs.open(place.workshop, name.c_str(),
-                                 O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW, 0600));
+  MH_TRY_SET(copy->file,
+             fs.open(place.workshop, name.c_str(), O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW, 0600));
   MH_TRY(fs.set_lock(copy->file.get(), Lock::kWrite));
   // A group that is refused to us is found out before anything is copied.
   MH_TRY_SET(const FileStat original, fs.fstat(copy->original.get()));
@@ -269,8 +269,8 @@ Result<bool> is_copy(Fs& fs, const AdoptPlace& place, int fd, const FileStat& st
     return choice.tag.uid == uid && choice.tag.uidvalidity == place.uidvalidity;
   }
   const std::string header = start.substr(0, start.find("\n\n"));
-  const bool begun = start.size() < kTagLineSize &&
-                     header.starts_with(kTagField.substr(0, header.size()));
+  const bool begun =
+      start.size() < kTagLineSize && header.starts_with(kTagField.substr(0, header.size()));
   return begun || header.find('\0') != std::string::npos;
 }
 

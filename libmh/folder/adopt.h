@@ -50,12 +50,12 @@ struct AdoptPlace {
 // A copy with the tag, waiting to be exchanged. Holds the lease while it lives, and a lock on the
 // copy: one that nobody has locked was left by a process that died.
 struct TaggedCopy {
-  std::string name;    // in the workshop
-  Fd file;             // open until it is exchanged
+  std::string name;  // in the workshop
+  Fd file;           // open until it is exchanged
   Fd original;
   FileIdentity source;
   bool leased = false;
-  Record record;       // as it will be once the exchange is done
+  Record record;  // as it will be once the exchange is done
 };
 
 // Makes the copy, and starts writing it to disk. kBusy: somebody writes to the file, or it is not (any more) what the record says.

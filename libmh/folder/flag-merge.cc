@@ -38,10 +38,9 @@ class Numbering {
   NumberSet uids(const NumberSet& numbers) const {
     std::vector<NumberRange> found;
     for (const NumberRange& range : numbers.ranges()) {
-      auto at = std::lower_bound(by_number_.begin(), by_number_.end(), range.first,
-                                 [](const NumberedMessage& message, uint32_t number) {
-                                   return message.number < number;
-                                 });
+      auto at = std::lower_bound(
+          by_number_.begin(), by_number_.end(), range.first,
+          [](const NumberedMessage& message, uint32_t number) { return message.number < number; });
       for (; at != by_number_.end() && at->number <= range.last; ++at) {
         found.push_back({at->uid, at->uid});
       }
@@ -73,8 +72,8 @@ class Numbering {
 // One flag or keyword in all versions, by UID. \Seen is kept the MH way round, as "unseen".
 struct Plane {
   NumberSet base;
-  NumberSet in_file;   // what the file says, carried to the new numbers
-  NumberSet theirs;    // the same, where it is to be believed
+  NumberSet in_file;  // what the file says, carried to the new numbers
+  NumberSet theirs;   // the same, where it is to be believed
   NumberSet pending_add;
   NumberSet pending_remove;
   bool in_index_only = false;  // a keyword that can be no sequence
@@ -314,7 +313,8 @@ uint64_t Merge::hash_of_the_told() const {
   NumberSet untold;
   for (const std::string_view name : next_.names()) untold.unite(*next_.find(name));
   std::vector<NumberRange> told;
-  for (const NumberedMessage& message : in_.messages) told.push_back({message.number, message.number});
+  for (const NumberedMessage& message : in_.messages)
+    told.push_back({message.number, message.number});
   untold.subtract(NumberSet::from_ranges(std::move(told)));
   Sequences rest = next_;
   rest.remove_numbers(untold);

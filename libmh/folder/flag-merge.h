@@ -53,7 +53,7 @@ enum class NewMail { kUnseen, kAsMh };
 struct NumberedMessage {
   uint32_t uid = 0;
   uint32_t number = 0;
-  uint32_t old_number = 0;   // at the last merge; 0: an arrival
+  uint32_t old_number = 0;  // at the last merge; 0: an arrival
   bool operator==(const NumberedMessage&) const = default;
 };
 
@@ -69,25 +69,25 @@ struct SequencesMemory {
 struct FlagMergeInput {
   const FlagMap* map = nullptr;
   const Sequences* file = nullptr;
-  std::vector<NumberedMessage> messages;   // all alive ones, in number order
-  FlagSets base;                           // by UID; an edited message has its predecessor's
-  std::vector<FlagChange> pending;         // by UID, in order
+  std::vector<NumberedMessage> messages;  // all alive ones, in number order
+  FlagSets base;                          // by UID; an edited message has its predecessor's
+  std::vector<FlagChange> pending;        // by UID, in order
   SequencesMemory memory;
-  NumberSet undecided;                     // UIDs of arrivals that nobody has decided yet
-  NumberSet expired;                       // those of them whose grace time is over
+  NumberSet undecided;  // UIDs of arrivals that nobody has decided yet
+  NumberSet expired;    // those of them whose grace time is over
   NewMail policy = NewMail::kUnseen;
-  bool all_drafts = false;                 // the draft folder: see above
+  bool all_drafts = false;  // the draft folder: see above
   // There are files that are not among the messages yet: half-written, unreadable, not journalled.
   // What the file says of their numbers is theirs, and not stale, when they come.
   bool files_untold = false;
 };
 
 struct FlagMergeOutput {
-  std::vector<FlagChange> to_index;        // by UID: what the other side changed
-  std::optional<Sequences> to_file;        // unset: the file is right as it is
-  NumberSet undecided;                     // still, and newly
-  SequencesMemory memory;                  // of the file after to_file is written
-  size_t passed_over = 0;                  // sequences that are too many to be keywords
+  std::vector<FlagChange> to_index;  // by UID: what the other side changed
+  std::optional<Sequences> to_file;  // unset: the file is right as it is
+  NumberSet undecided;               // still, and newly
+  SequencesMemory memory;            // of the file after to_file is written
+  size_t passed_over = 0;            // sequences that are too many to be keywords
 };
 
 FlagMergeOutput merge_flags(const FlagMergeInput& input);

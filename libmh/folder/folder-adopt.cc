@@ -110,8 +110,7 @@ void Folder::Impl::discard(const AdoptPlace& place, std::vector<TaggedCopy>& cop
   }
 }
 
-Result<std::vector<Record>> Folder::Impl::exchange_batch(const AdoptPlace& place,
-                                                         TagChange change,
+Result<std::vector<Record>> Folder::Impl::exchange_batch(const AdoptPlace& place, TagChange change,
                                                          std::vector<TaggedCopy>& copies) {
   std::vector<Record> tagged;
   MH_TRY_SET(auto guard, sequences_lock(settings.sequences_wait));
@@ -137,8 +136,7 @@ Result<std::vector<Record>> Folder::Impl::exchange_batch(const AdoptPlace& place
 }
 
 // Flushed copies of the next candidates, from *next on. On an error none is left.
-Result<std::vector<TaggedCopy>> Folder::Impl::make_batch(const AdoptPlace& place,
-                                                         TagChange change,
+Result<std::vector<TaggedCopy>> Folder::Impl::make_batch(const AdoptPlace& place, TagChange change,
                                                          const std::vector<Record>& candidates,
                                                          size_t most, Nanoseconds end,
                                                          size_t* next) {
@@ -238,9 +236,9 @@ Result<Folder::Adopted> Folder::change_tags(const AdoptPlace& place, TagChange c
       result.more = !in.tagging_failed;
       break;
     }
-    MH_TRY_SET(std::vector<TaggedCopy> copies,
-               in.make_batch(place, change, candidates, std::min(kBatch, most - result.done), end,
-                             &next));
+    MH_TRY_SET(
+        std::vector<TaggedCopy> copies,
+        in.make_batch(place, change, candidates, std::min(kBatch, most - result.done), end, &next));
     if (copies.empty()) continue;
     MH_TRY_SET(const size_t done, adopt_batch(place, change, copies));
     result.done += done;

@@ -30,8 +30,7 @@ Result<bool> Folder::unchanged(const FolderMemory& memory) {
   if (in.untidy && in.state_loaded && in.swept && in.what_is_untidy() == 0) return false;
   if (memory.recheck_at != 0 && in.fs.now() >= memory.recheck_at) return false;
   const DirectoryStamp stamp = DirectoryStamp::of(dir);
-  const bool pass_can_wait =
-      in.pass_due != 0 && in.fs.now() < in.pass_due && stamp == in.probed_as;
+  const bool pass_can_wait = in.pass_due != 0 && in.fs.now() < in.pass_due && stamp == in.probed_as;
   if (!(stamp == memory.directory) && !pass_can_wait) return false;
   const bool all_private = in.settings.sequences_name.empty();
   if ((all_private || memory.context != 0) &&
@@ -60,11 +59,11 @@ Status Folder::Impl::list_again(bool thorough) {
   }
   if (probed && listing && !thorough) return {};
   probed = false;
-  const bool same =
-      listing && listing->whole && listing->directory == DirectoryStamp::of(*stat);
+  const bool same = listing && listing->whole && listing->directory == DirectoryStamp::of(*stat);
   if (same && !thorough) {
     // What could not be read before may be by now.
-    std::erase_if(probes, [](const auto& probe) { return probe.second.state != Probe::State::kRead; });
+    std::erase_if(probes,
+                  [](const auto& probe) { return probe.second.state != Probe::State::kRead; });
     return {};
   }
   MH_TRY_SET(listing, scan_folder(fs, dir.get()));
@@ -301,8 +300,9 @@ void Folder::Impl::mind_lost_tags(const Plan& plan, std::vector<Record>* changed
   lost_tags += plan.untagged.size();
   if (lost_tags < kTooManyLostTags || !journal || !tags()) return;
   journal->add_option(kNoTags, true);
-  warn("another program removes the X-MH-UID line that keeps UIDs with their messages: no more "
-       "are written here, UIDs live in the journal alone");
+  warn(
+      "another program removes the X-MH-UID line that keeps UIDs with their messages: no more "
+      "are written here, UIDs live in the journal alone");
 }
 
 // Writes it down; true when arrivals and removals cannot be journalled and have to wait.
@@ -310,8 +310,9 @@ Result<bool> Folder::Impl::commit_files(const std::vector<Record>& changed,
                                         const std::vector<Tombstone>& dropped, size_t added) {
   if (!writable()) {
     const bool waits = added != 0 || !dropped.empty();
-    if (waits) mind_deferred(lock_is_shared ? "its state cannot be written"
-                                            : "the journal cannot be written");
+    if (waits)
+      mind_deferred(lock_is_shared ? "its state cannot be written"
+                                   : "the journal cannot be written");
     return waits;
   }
   if (journal && added != 0) {

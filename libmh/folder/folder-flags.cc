@@ -48,8 +48,8 @@ bool is_mix(std::string_view text, std::string_view before, std::string_view int
 }
 
 void forget(FlagSets* flags, const NumberSet& uids) {
-  for (NumberSet* set : {&flags->unseen, &flags->answered, &flags->flagged, &flags->deleted,
-                         &flags->draft}) {
+  for (NumberSet* set :
+       {&flags->unseen, &flags->answered, &flags->flagged, &flags->deleted, &flags->draft}) {
     set->subtract(uids);
   }
   for (auto& [keyword, set] : flags->keywords) set.subtract(uids);
@@ -86,8 +86,8 @@ std::vector<NumberedMessage> Folder::Impl::numbered(const FolderMemory& memory,
   for (const Record& record : records) {
     if (unjournalled.contains(record.uid)) continue;  // its number may be another's
     const bool ask = !changed || changed->contains(record.uid);
-    messages.push_back({record.uid, record.number,
-                        ask ? input.old_number(record.uid) : record.number});
+    messages.push_back(
+        {record.uid, record.number, ask ? input.old_number(record.uid) : record.number});
   }
   std::sort(messages.begin(), messages.end(),
             [](const NumberedMessage& a, const NumberedMessage& b) { return a.number < b.number; });
@@ -263,8 +263,7 @@ void Folder::Impl::mind_sequences_error(const Error& error) {
 
 // One hold of nmh's lock: removals, then the merge. kBusy: merge again.
 Status Folder::Impl::sync_locked(SequencesFile::Hold& hold, const FolderMemory& memory,
-                                 const FlagsInput& input, Removed* removed,
-                                 FlagsOutcome* outcome) {
+                                 const FlagsInput& input, Removed* removed, FlagsOutcome* outcome) {
   const OwnLock lock =
       settings.locking == DataLocking::kDot ? OwnLock::kInFolder : OwnLock::kNotInFolder;
   MH_TRY_SET(const bool holds, listing_holds(lock));

@@ -29,18 +29,17 @@ bool is_lost(const Error& opening_the_journal);
 enum class OwnLock : bool { kNotInFolder, kInFolder };
 
 struct Folder::Impl {
-  Impl(Fs& the_fs, FolderSettings the_settings)
-      : fs(the_fs), settings(std::move(the_settings)) {}
+  Impl(Fs& the_fs, FolderSettings the_settings) : fs(the_fs), settings(std::move(the_settings)) {}
 
   Fs& fs;
   FolderSettings settings;
   HintsOf hints_of;
   Location location;
   Fd dir;
-  Fd state_dir;                      // none: everything in memory
-  bool state_loaded = false;         // journal or memory_state hold
-  std::optional<Journal> journal;    // none: everything in memory
-  JournalState memory_state;         // instead of the journal's
+  Fd state_dir;                    // none: everything in memory
+  bool state_loaded = false;       // journal or memory_state hold
+  std::optional<Journal> journal;  // none: everything in memory
+  JournalState memory_state;       // instead of the journal's
   std::unique_ptr<Store> store;
   std::optional<FolderLock> held;
   bool lock_is_shared = false;  // as it was had last: we may only read the state
@@ -55,17 +54,17 @@ struct Folder::Impl {
   uint64_t records_generation = 0;
   uint64_t records_offset = 0;
 
-  std::optional<Listing> listing;             // the last one
-  bool probed = false;                        // it has the next numbers only
-  DirectoryStamp probed_as;                   // what the directory was when it was probed last
-  Nanoseconds pass_due = 0;                   // the pass over it that is owed; 0: none
-  std::map<uint32_t, Probe> probes;           // read so far, by number; for that listing
-  bool fold_now = false;                      // whether or not it is worth it
-  bool suspicious = false;                    // open_message() found something amiss, or distrust()
-  std::map<uint32_t, Probe> edits;  // found by open_message(), for the next sync; by number
+  std::optional<Listing> listing;    // the last one
+  bool probed = false;               // it has the next numbers only
+  DirectoryStamp probed_as;          // what the directory was when it was probed last
+  Nanoseconds pass_due = 0;          // the pass over it that is owed; 0: none
+  std::map<uint32_t, Probe> probes;  // read so far, by number; for that listing
+  bool fold_now = false;             // whether or not it is worth it
+  bool suspicious = false;           // open_message() found something amiss, or distrust()
+  std::map<uint32_t, Probe> edits;   // found by open_message(), for the next sync; by number
   size_t waiting = 0;
-  bool deferred = false;                      // arrivals and removals that are not journalled
-  NumberSet unjournalled;                     // the latter: UIDs whose files are gone
+  bool deferred = false;   // arrivals and removals that are not journalled
+  NumberSet unjournalled;  // the latter: UIDs whose files are gone
   size_t lost_tags = 0;
   Nanoseconds guard_due = 0;                  // when write permission is to be given back; 0: never
   std::map<uint32_t, FileIdentity> verified;  // compared by open_message(), not yet in a record
@@ -79,13 +78,13 @@ struct Folder::Impl {
     std::vector<FlagChange> changes;  // by UID
   };
   std::vector<WrittenFlags> written_flags;  // to the context, a moment ago
-  Fd workshop;                  // tmp/ of the state
-  bool swept = false;           // this process has looked after the adoptions in it
+  Fd workshop;                              // tmp/ of the state
+  bool swept = false;                       // this process has looked after the adoptions in it
   bool looked_for_leftovers = false;
   bool leftovers = false;       // something lies in it, as far as is known
   bool untidy = true;           // what unchanged() was told
   bool swept_outgoing = false;  // this process has looked after interrupted removals
-  bool astray = false;          // a file of a message lies in the workshop and could not be put back
+  bool astray = false;  // a file of a message lies in the workshop and could not be put back
   bool tagging_failed = false;  // the file system cannot do it
   NumberSet not_now;            // UIDs that could not be tagged: busy, foreign
   NumberSet never;              // of these, those that this process may not tag, or nobody can
@@ -105,8 +104,7 @@ struct Folder::Impl {
   Record* find(uint32_t uid);
   // Writes facts: to the journal durably, or to memory. On an error nothing of them counts.
   Status commit(const std::vector<Record>& changed, const std::vector<Tombstone>& dropped);
-  void apply_to_records(const std::vector<Record>& changed,
-                        const std::vector<Tombstone>& dropped);
+  void apply_to_records(const std::vector<Record>& changed, const std::vector<Tombstone>& dropped);
 
   // folder-recovery.cc
   Status recover_journal();
@@ -226,8 +224,8 @@ struct Folder::Impl {
                          const Sequences& next, SequencesText* file);
   Result<FlagMergeOutput> merge_and_write(SequencesFile::Hold& hold, const FolderMemory& memory,
                                           const FlagsInput& input, const NumberSet& removed);
-  Status sync_locked(SequencesFile::Hold& hold, const FolderMemory& memory,
-                     const FlagsInput& input, Removed* removed, FlagsOutcome* outcome);
+  Status sync_locked(SequencesFile::Hold& hold, const FolderMemory& memory, const FlagsInput& input,
+                     Removed* removed, FlagsOutcome* outcome);
   Result<FlagsOutcome> sync_flags(const FolderMemory& memory, FlagsInput input, Removed* removed);
   void mind_sequences_error(const Error& error);
 
@@ -248,8 +246,7 @@ struct Folder::Impl {
                                      const FolderMemory& memory, const FlagsInput& input,
                                      const NumberSet& removed);
   void remember_context(const SequencesText& text);
-  Result<FlagsOutcome> sync_private(const FolderMemory& memory, FlagsInput input,
-                                    Removed* removed);
+  Result<FlagsOutcome> sync_private(const FolderMemory& memory, FlagsInput input, Removed* removed);
   Result<FlagsOutcome> sync_without_file(const FolderMemory& memory, FlagsInput input,
                                          Removed* removed);
   Status mark_private(std::span<const NewMessage> messages, FolderMemory* memory);

@@ -30,8 +30,8 @@ constexpr Nanoseconds kBetweenSearches = kSecond / 100;
 constexpr int kOpenFlags = O_RDONLY | O_NOFOLLOW | O_NONBLOCK;
 
 Error gone(uint32_t uid) {
-  return Error(ErrorKind::kNotFound, "message with UID " + std::to_string(uid) +
-                                         " was removed or edited");
+  return Error(ErrorKind::kNotFound,
+               "message with UID " + std::to_string(uid) + " was removed or edited");
 }
 
 }  // namespace

@@ -89,9 +89,9 @@ Result<bool> Folder::Impl::remove_file(uint32_t number, const Record& record, bo
     spare(name, number);
     return right;
   }
-  const Status gone = backup ? fs.rename(to, name.c_str(), dir.get(), ("," + plain).c_str(),
-                                         RenameMode::kReplace)
-                             : fs.unlink(to, name.c_str());
+  const Status gone =
+      backup ? fs.rename(to, name.c_str(), dir.get(), ("," + plain).c_str(), RenameMode::kReplace)
+             : fs.unlink(to, name.c_str());
   if (gone) return true;
   spare(name, number);
   return pass_on(gone);
@@ -142,9 +142,8 @@ Status Folder::Impl::remove_messages(const NumberSet& uids, const FlagsOf& flags
   if (removed->uids.empty()) return failed;
   removed->tombstones = tombstones_of(removed->uids, flags_of);
   apply_to_records({}, removed->tombstones);
-  std::erase_if(listing->entries, [&](const Entry& entry) {
-    return removed->numbers.contains(entry.number);
-  });
+  std::erase_if(listing->entries,
+                [&](const Entry& entry) { return removed->numbers.contains(entry.number); });
   // This was us: nothing else has to be looked for, but for what came in the same tick.
   MH_TRY_SET(const FileStat stat, fs.fstat(dir.get()));
   listing->directory = DirectoryStamp::of(stat);

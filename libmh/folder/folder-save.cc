@@ -86,8 +86,8 @@ Result<NewMessage> Folder::begin_message() {
 Status Folder::finish_message(NewMessage& message, uint32_t nth) {
   Impl& in = *impl_;
   message.record.set(Record::kGuarded, in.guards());
-  return mh::finish_message(in.fs, message, uidvalidity(), uidnext() + nth,
-                            in.location.root->key(), in.settings.flush);
+  return mh::finish_message(in.fs, message, uidvalidity(), uidnext() + nth, in.location.root->key(),
+                            in.settings.flush);
 }
 
 Status Folder::flush_message(const NewMessage& message) {
@@ -114,9 +114,9 @@ Status Folder::Impl::retag(std::span<NewMessage> messages) {
 
 // All of them are to come in, or none.
 void Folder::Impl::add_transaction(std::span<const NewMessage> messages) {
-  const uint32_t first =
-      std::ranges::min_element(messages, {}, [](const NewMessage& each) { return each.record.uid; })
-          ->record.uid;
+  const uint32_t first = std::ranges::min_element(messages, {}, [](const NewMessage& each) {
+                           return each.record.uid;
+                         })->record.uid;
   const auto count = static_cast<uint32_t>(messages.size());
   for (const NewMessage& message : messages) {
     journal->add_pending_save({message.record.uid, first, count, message.flags});
@@ -163,8 +163,9 @@ Status Folder::Impl::link_messages(std::span<NewMessage> messages, uint32_t firs
   for (NewMessage& message : messages) {
     for (;; ++number) {
       if (number > kHighestMessageNumber || number == 0) {
-        return fail(ErrorKind::kInvalid, location.folder + ": there are no message numbers left; "
-                                                           "\"folder -pack\" makes room");
+        return fail(ErrorKind::kInvalid, location.folder +
+                                             ": there are no message numbers left; "
+                                             "\"folder -pack\" makes room");
       }
       const Status linked = link_message(fs, place, message, number);
       if (linked) break;
@@ -189,11 +190,10 @@ Status Folder::Impl::mark_messages(SequencesFile::Hold& hold, std::span<const Ne
                                    FolderMemory* memory) {
   MH_TRY_SET(SequencesText file, hold.read());
   const FolderMemory& known = *memory;
-  const bool as_known = known.sequences.known && file.exists &&
-                        file.stat.inode == known.sequences_inode &&
-                        file.stat.size == known.sequences_size &&
-                        file.stat.mtime == known.sequences_mtime &&
-                        file.stat.ctime == known.sequences_ctime;
+  const bool as_known =
+      known.sequences.known && file.exists && file.stat.inode == known.sequences_inode &&
+      file.stat.size == known.sequences_size && file.stat.mtime == known.sequences_mtime &&
+      file.stat.ctime == known.sequences_ctime;
   const std::string text = repaired(file.text);
   Sequences next = Sequences::parse(text);
   const uint64_t before = next.hash_without_cur();
@@ -248,8 +248,9 @@ Result<FolderMemory> Folder::Impl::bring_in(std::span<NewMessage> messages,
     if (marked) return after;
     if (marked.error().kind() != ErrorKind::kBusy) return pass_on(marked);
   }
-  return fail(ErrorKind::kBusy, location.folder + "/" + settings.sequences_name +
-                                    " is written again and again by a program that does not lock it");
+  return fail(ErrorKind::kBusy,
+              location.folder + "/" + settings.sequences_name +
+                  " is written again and again by a program that does not lock it");
 }
 
 // Nobody was told of these. What cannot be undone now is undone by the next sync.

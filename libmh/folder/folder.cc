@@ -47,8 +47,8 @@ MessageHint hint_of(const Record& record) {
 uint64_t stamp_of(const FileIdentity& file) {
   const uint64_t parts[] = {file.inode, file.size, static_cast<uint64_t>(file.mtime),
                             static_cast<uint64_t>(file.ctime)};
-  const uint64_t stamp = fingerprint(
-      std::string_view(reinterpret_cast<const char*>(parts), sizeof(parts)));
+  const uint64_t stamp =
+      fingerprint(std::string_view(reinterpret_cast<const char*>(parts), sizeof(parts)));
   return stamp == 0 ? 1 : stamp;
 }
 
@@ -62,8 +62,8 @@ Result<std::unique_ptr<Folder>> Folder::open(Fs& fs, Root& root, const std::stri
   MH_TRY_SET(impl->location, root.find_or_create(path));
   MH_TRY_SET(impl->dir, fs.open(AT_FDCWD, impl->location.folder.c_str(), O_RDONLY | O_DIRECTORY));
   if (!impl->location.state_dir.empty()) {
-    MH_TRY_SET(impl->state_dir, fs.open(AT_FDCWD, impl->location.state_dir.c_str(),
-                                        O_RDONLY | O_DIRECTORY));
+    MH_TRY_SET(impl->state_dir,
+               fs.open(AT_FDCWD, impl->location.state_dir.c_str(), O_RDONLY | O_DIRECTORY));
   }
   SequencesFile::Options sequences;
   sequences.name = impl->settings.sequences_name;
@@ -85,8 +85,8 @@ Status Folder::Impl::load_state() {
     state_loaded = true;
     return {};
   }
-  store = open_bdb_store(fs, state_dir.get(), location.state_dir,
-                         location.directory_mode & 0666, location.gid);
+  store = open_bdb_store(fs, state_dir.get(), location.state_dir, location.directory_mode & 0666,
+                         location.gid);
   auto opened = Journal::open(fs, state_dir.get());
   if (!opened && is_lost(opened.error())) return recover_journal();
   if (!opened) return pass_on(opened);
@@ -299,7 +299,9 @@ Status Folder::pass_over_lost_uids() {
   }
   JournalState ahead = in.state();
   jump(ahead, in.fs.now());
-  return change_identity_locked({.guid = {}, .uidvalidity = 0, .uidnext = ahead.uidnext,
+  return change_identity_locked({.guid = {},
+                                 .uidvalidity = 0,
+                                 .uidnext = ahead.uidnext,
                                  .highest_modseq = ahead.modseq_floor});
 }
 
@@ -332,11 +334,11 @@ Status Folder::maintain(bool at_once) {
   if (unfolded < few && !std::exchange(in.fold_now, false)) return {};
   // A file may forget what was never flushed, the journal then must not.
   const auto leaves = [&](const Record& record) {
-    return record.has(Record::kTagged) &&
-           (record.has(Record::kTagFlushed) || !in.settings.flush);
+    return record.has(Record::kTagged) && (record.has(Record::kTagFlushed) || !in.settings.flush);
   };
-  const uint64_t untagged = static_cast<uint64_t>(
-      in.records.size() - static_cast<size_t>(std::count_if(in.records.begin(), in.records.end(), leaves)));
+  const uint64_t untagged =
+      static_cast<uint64_t>(in.records.size() - static_cast<size_t>(std::count_if(
+                                                    in.records.begin(), in.records.end(), leaves)));
   if (facts.lines > kCompactShare * (untagged + facts.tombstones.size() + kFoldLines)) {
     MH_TRY(in.fs.fsync(in.dir.get()));  // the names of the tagged files
     JournalState kept = facts;

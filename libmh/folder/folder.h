@@ -62,11 +62,11 @@ struct FolderSettings {
   std::string context = {};
   std::string name_in_context = {};
   DataLocking locking = DataLocking::kFcntl;
-  Nanoseconds lock_timeout = 20 * kSecond;       // for the folder lock
-  Nanoseconds sequences_wait = kSecond / 5;      // for nmh's lock, in a sync
+  Nanoseconds lock_timeout = 20 * kSecond;   // for the folder lock
+  Nanoseconds sequences_wait = kSecond / 5;  // for nmh's lock, in a sync
   Nanoseconds unseen_grace = 10 * kSecond;
   NewMail new_mail = NewMail::kUnseen;
-  size_t big_folder = 10'000;                    // messages from which on arrivals come first
+  size_t big_folder = 10'000;  // messages from which on arrivals come first
   Nanoseconds pass_delay = kSettle + kSecond / 5;
   bool flush = true;                             // false: mail_fsync=never
   bool drafts = false;                           // the draft folder: every message is a draft
@@ -86,11 +86,11 @@ struct FolderMemory {
   Nanoseconds sequences_ctime = 0;
   uint64_t context = 0;  // context_stamp() where flags come from it, else 0
   SequencesMemory sequences;
-  uint64_t generation = 0;      // the journal up to here is in the index
+  uint64_t generation = 0;  // the journal up to here is in the index
   uint64_t journal_offset = 0;
-  Nanoseconds recheck_at = 0;   // 0: settled. Else sync at this time even if nothing seems changed
-  uint32_t highest = 0;         // number, with this directory
-  uint32_t untidy = 0;          // not 0: adopt() has something to do, for somebody at least
+  Nanoseconds recheck_at = 0;  // 0: settled. Else sync at this time even if nothing seems changed
+  uint32_t highest = 0;        // number, with this directory
+  uint32_t untidy = 0;         // not 0: adopt() has something to do, for somebody at least
 };
 
 // What the caller keeps per message (index record extension): enough to open it without any lookup.
@@ -128,7 +128,7 @@ struct Added {
   uint32_t uid = 0;
   std::optional<uint32_t> edited_from;
   std::optional<std::string> tombstone_flags;  // flags it had when it left, if that is known
-  std::optional<Departed> departed;  // the index of the folder it left has them
+  std::optional<Departed> departed;            // the index of the folder it left has them
 };
 
 struct FilesOutcome {
@@ -136,10 +136,10 @@ struct FilesOutcome {
   std::vector<uint32_t> dropped;
   std::vector<Annotation> annotated;
   std::vector<PendingSave> saved;  // by a process that died before its index had them
-  size_t waiting = 0;       // files that are still being written
-  size_t left = 0;          // by sync_arrivals(), to somebody with an index
-  bool deferred = false;    // arrivals could not be journalled: they wait
-  bool first_sight = false;  // there is no merge base, whatever the caller remembers
+  size_t waiting = 0;              // files that are still being written
+  size_t left = 0;                 // by sync_arrivals(), to somebody with an index
+  bool deferred = false;           // arrivals could not be journalled: they wait
+  bool first_sight = false;        // there is no merge base, whatever the caller remembers
 };
 
 // Tells the flags of a UID in the merge base.
@@ -152,7 +152,7 @@ struct FlagsInput {
   NumberSet undecided;
   NumberSet expired;
   NumberSet expunge;
-  FlagsOf flags_of;                 // for their tombstones
+  FlagsOf flags_of;  // for their tombstones
   // The number of the message at the last merge, 0 for an arrival, the predecessor's for an edited
   // message. Asked only for messages whose record has changed since.
   std::function<uint32_t(uint32_t uid)> old_number;
@@ -186,10 +186,10 @@ class Folder {
 
   // Once look() or lock() has succeeded:
   uint32_t uidvalidity() const;
-  uint32_t uidnext() const;       // what the next arrival will get
+  uint32_t uidnext() const;  // what the next arrival will get
   uint64_t modseq_floor() const;
-  bool read_only() const;         // the journal cannot be written
-  bool big() const;               // a pass over the directory is to be avoided
+  bool read_only() const;  // the journal cannot be written
+  bool big() const;        // a pass over the directory is to be avoided
 
   // The state's directory bears the GUID that the mailbox had first; replication may change it.
   Result<Guid> mailbox_guid();
@@ -264,7 +264,7 @@ class Folder {
   struct Identity {
     Guid guid{};
     uint32_t uidvalidity = 0;
-    uint32_t uidnext = 0;  // at least
+    uint32_t uidnext = 0;         // at least
     uint64_t highest_modseq = 0;  // at least
   };
   Status change_identity(const Identity& wanted);

@@ -66,8 +66,8 @@ Result<FolderView> look_at_folder(Fs& fs, Root& root, const std::string& path,
   MH_TRY_SET(const Fd dir, fs.open(AT_FDCWD, view.folder.c_str(), O_RDONLY | O_DIRECTORY));
   MH_TRY_SET(view.listing, scan_folder(fs, dir.get()));
   if (!settings.sequences_name.empty()) {
-    const SequencesFile file(fs, dir.get(), {.name = settings.sequences_name,
-                                             .locking = settings.locking});
+    const SequencesFile file(fs, dir.get(),
+                             {.name = settings.sequences_name, .locking = settings.locking});
     auto text = file.read_unlocked(kStandingStill);
     if (text) {
       view.sequences_text = std::move(text->text);

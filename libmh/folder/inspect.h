@@ -14,7 +14,7 @@
 namespace mh {
 
 struct FolderView {
-  std::string folder;                // absolute path
+  std::string folder;  // absolute path
   Listing listing;
   std::string sequences_text;
   bool sequences_exist = false;
@@ -22,13 +22,13 @@ struct FolderView {
 
   std::optional<Location> location;  // none: the folder has no state yet
   std::optional<Error> journal_error;
-  JournalState facts;                // without location or journal: all empty
-  std::vector<Record> records;       // in UID order
-  bool store_fits = false;           // store.db can be read and belongs to the journal
+  JournalState facts;           // without location or journal: all empty
+  std::vector<Record> records;  // in UID order
+  bool store_fits = false;      // store.db can be read and belongs to the journal
 
   bool has_state() const { return location && !journal_error; }
   uint64_t bytes() const;
-  uint64_t gaps() const;             // numbers below the highest that no message bears
+  uint64_t gaps() const;  // numbers below the highest that no message bears
   // Messages that have no UID yet, as far as identities tell; numbers.
   NumberSet without_uid() const;
   // UIDs that live in the journal alone; numbers.

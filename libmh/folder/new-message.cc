@@ -30,7 +30,8 @@ Result<Fd> open_nameless(Fs& fs, const NewMessagePlace& place) {
 
 // kNotFound: it was swept before it was locked.
 Result<Fd> open_and_lock(Fs& fs, int workshop, const std::string& name) {
-  MH_TRY_SET(Fd file, fs.open(workshop, name.c_str(), O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW, 0600));
+  MH_TRY_SET(Fd file,
+             fs.open(workshop, name.c_str(), O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW, 0600));
   const Status locked = fs.set_lock(file.get(), Lock::kWrite);
   const auto stat = locked ? fs.fstat(file.get()) : pass_on(locked);
   if (!stat) {
@@ -57,8 +58,8 @@ Status hash_text(Fs& fs, NewMessage& message, uint64_t size) {
   std::string block(std::min<uint64_t>(kBlock, std::max<uint64_t>(size, 1)), '\0');
   for (uint64_t done = 0; done < size;) {
     const size_t want = std::min<uint64_t>(block.size(), size - done);
-    MH_TRY_SET(const size_t got, fs.pread(message.file.get(), block.data(), want,
-                                          message.text_at + done));
+    MH_TRY_SET(const size_t got,
+               fs.pread(message.file.get(), block.data(), want, message.text_at + done));
     if (got == 0) return fail(ErrorKind::kIo, "a message became shorter while it was saved");
     const std::string_view bytes(block.data(), got);
     if (done == 0) message.record.first_hash = fingerprint(bytes.substr(0, kFirstHashSize));
@@ -112,8 +113,8 @@ Result<NewMessage> make_message(Fs& fs, const NewMessagePlace& place) {
 Status copy_text(Fs& fs, int from, uint64_t offset, uint64_t size, NewMessage& message) {
   uint64_t done = 0;
   while (done < size) {
-    const auto copied = fs.copy_range(from, offset + done, message.file.get(),
-                                      message.text_at + done, size - done);
+    const auto copied =
+        fs.copy_range(from, offset + done, message.file.get(), message.text_at + done, size - done);
     if (!copied || *copied == 0) break;  // copied by hand, which tells what is wrong
     done += *copied;
   }

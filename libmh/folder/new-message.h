@@ -26,9 +26,9 @@
 namespace mh {
 
 struct NewMessage {
-  Fd file;                // open for reading and writing
-  uint32_t text_at = 0;   // where the text begins in it
-  std::string temporary;  // its name in the workshop; "" for none
+  Fd file;                  // open for reading and writing
+  uint32_t text_at = 0;     // where the text begins in it
+  std::string temporary;    // its name in the workshop; "" for none
   uint32_t tagged_uid = 0;  // of the tag that the file bears now; 0: none yet
   // To be set by the writer before it is finished: internal_date, saved, and the GUID if it has one
   // already. All else is set by finish_message() and by Folder::store_messages().

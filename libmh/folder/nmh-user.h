@@ -23,7 +23,8 @@ struct NmhUser {
   std::string context(Fs& fs) const;
   // The folder as nmh spells it in its context: as "+folder" where nmh has the same mail root, else
   // as when it is called by its path.
-  std::string name_in_context(Fs& fs, const std::string& mail_root, const std::string& folder) const;
+  std::string name_in_context(Fs& fs, const std::string& mail_root,
+                              const std::string& folder) const;
   // Where state is kept for this user alone when the tree's own cannot be written.
   std::string private_root(const std::string& mail_root) const;
   bool is_draft_folder(const std::string& mail_root, const std::string& folder) const;

@@ -92,7 +92,8 @@ std::optional<Record> Returning::record_of(Folder& folder, uint32_t uid) {
 }
 
 bool Returning::still_there(const Folder& folder, const Record& record) {
-  const std::string path = root_->folder_path(folder.directory) + "/" + std::to_string(record.number);
+  const std::string path =
+      root_->folder_path(folder.directory) + "/" + std::to_string(record.number);
   const auto stat = fs_->stat(AT_FDCWD, path.c_str(), Follow::kNo);
   if (!stat) return stat.error().kind() != ErrorKind::kNotFound;
   return FileIdentity::of(*stat).same_file(record.file);

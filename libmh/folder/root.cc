@@ -16,7 +16,7 @@ namespace mh {
 namespace {
 
 constexpr Nanoseconds kListLockTimeout = 30 * kSecond;
-constexpr int kDeepest = 128;         // levels of folders that are looked through
+constexpr int kDeepest = 128;          // levels of folders that are looked through
 constexpr size_t kTagsToCompare = 32;  // files whose tags are read as evidence
 
 std::string joined(const std::string& base, const std::string& path) {
@@ -44,7 +44,7 @@ Result<Fd> open_directory(Fs& fs, const std::string& path) {
 }
 
 Status make_path(Fs& fs, const std::string& path) {
-  for (size_t slash = path.find('/', 1); ; slash = path.find('/', slash + 1)) {
+  for (size_t slash = path.find('/', 1);; slash = path.find('/', slash + 1)) {
     const Status made = fs.mkdir(AT_FDCWD, path.substr(0, slash).c_str(), 0700);
     if (!made && made.error().kind() != ErrorKind::kExists &&
         made.error().kind() != ErrorKind::kPermission) {
@@ -147,9 +147,8 @@ StateRoot* Root::root_above(const std::string& base) {
   if (found != above_.end()) return found->second;
   StateRoot* root = nullptr;
   const std::string path = base + "/" + std::string(kStateDir);
-  auto opened = only_looks_
-                    ? StateRoot::look(*fs_, path)
-                    : StateRoot::open(*fs_, path, false, 0700, static_cast<gid_t>(-1));
+  auto opened = only_looks_ ? StateRoot::look(*fs_, path)
+                            : StateRoot::open(*fs_, path, false, 0700, static_cast<gid_t>(-1));
   if (opened) {
     root = opened->get();
     roots_[path] = std::move(*opened);
@@ -161,7 +160,7 @@ StateRoot* Root::root_above(const std::string& base) {
 // Without a symlink on the way the real path is the path: only the levels between are looked at.
 Status Root::place(const std::string& path, Location* location) {
   location->root = own_;
-  for (size_t slash = path.find('/'); ; slash = path.find('/', slash + 1)) {
+  for (size_t slash = path.find('/');; slash = path.find('/', slash + 1)) {
     const std::string level = joined(mail_root_, path.substr(0, slash));
     MH_TRY_SET(const FileStat stat, fs_->stat(AT_FDCWD, level.c_str(), Follow::kNo));
     if (stat.type == FileType::kSymlink) return place_by_real_path(location);

@@ -32,14 +32,14 @@ namespace mh {
 
 // Where the state of a folder lies.
 struct Location {
-  std::string folder;            // absolute path of the MH folder
-  std::string state_dir;         // absolute path; "" when there is only memory
-  StateRoot* root = nullptr;     // null when there is only memory
+  std::string folder;         // absolute path of the MH folder
+  std::string state_dir;      // absolute path; "" when there is only memory
+  StateRoot* root = nullptr;  // null when there is only memory
   Guid guid{};
   DirectoryIdentity directory;
   mode_t directory_mode = 0700;  // permissions of the folder: its state gets the same
   gid_t gid = static_cast<gid_t>(-1);
-  bool may_tag = true;           // false: the folder really lies outside the tree of this state
+  bool may_tag = true;  // false: the folder really lies outside the tree of this state
 };
 
 // UIDVALIDITYs, in seconds, run ahead of the clock by at most the number of folders made in a burst.

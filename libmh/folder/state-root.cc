@@ -149,7 +149,8 @@ Status StateRoot::load_secret() {
   }
   if (!text && text.error().kind() != ErrorKind::kNotFound) return pass_on(text);
   if (!writable_) {
-    return fail(ErrorKind::kReadOnly, path_ + " holds no " + kSecretFile.data() + " and is read-only");
+    return fail(ErrorKind::kReadOnly,
+                path_ + " holds no " + kSecretFile.data() + " and is read-only");
   }
   MH_TRY_SET(const FolderLock held, lock(10 * kSecond));
   // Another process may have made it while we waited for the lock.
@@ -354,8 +355,8 @@ Result<uint32_t> StateRoot::new_uidvalidity(uint32_t above) {
 
 Status StateRoot::append(const std::string& lines, bool flush) {
   if (torn_ || lines_ > states_.size() + kSpareLines) MH_TRY(rewrite());
-  MH_TRY_SET(const Fd file,
-             fs_->open(dir_.get(), kCatalogueFile.data(), O_WRONLY | O_CREAT | O_NOFOLLOW, file_mode_));
+  MH_TRY_SET(const Fd file, fs_->open(dir_.get(), kCatalogueFile.data(),
+                                      O_WRONLY | O_CREAT | O_NOFOLLOW, file_mode_));
   MH_TRY_SET(const FileStat before, fs_->fstat(file.get()));
   if (before.size == 0) MH_TRY(set_rights(*fs_, file.get(), file_mode_, gid_));
   const Status written = fs_->pwrite(file.get(), lines.data(), lines.size(), before.size);

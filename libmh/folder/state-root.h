@@ -47,8 +47,8 @@ class StateRoot {
  public:
   // Opens the .mhsync at `path`; with `create`, makes it with this mode and gid when it is absent
   // (the parent must exist). kNotFound, kPermission.
-  static Result<std::unique_ptr<StateRoot>> open(Fs& fs, std::string path, bool create,
-                                                 mode_t mode, gid_t gid);
+  static Result<std::unique_ptr<StateRoot>> open(Fs& fs, std::string path, bool create, mode_t mode,
+                                                 gid_t gid);
   // The same for who only looks: nothing is made or written, not even the lock's file. Where there is
   // no secret no tag can be told to be ours.
   static Result<std::unique_ptr<StateRoot>> look(Fs& fs, std::string path);
@@ -113,7 +113,7 @@ class StateRoot {
   mode_t file_mode_ = 0600;
   gid_t gid_ = static_cast<gid_t>(-1);
   TagKey key_{};
-  FileIdentity seen_;        // the catalogue as it was read last
+  FileIdentity seen_;  // the catalogue as it was read last
   bool torn_ = false;
   uint64_t lines_ = 0;
   uint32_t last_uidvalidity_ = 0;

@@ -24,10 +24,10 @@ constexpr FlagName kFlagNames[] = {
     {"Deleted", kDeleted, false}, {"draft", kDraft, true},     {"Draft", kDraft, false},
 };
 constexpr std::pair<SystemFlag, std::string_view> kSystemFlags[] = {{kAnswered, "\\Answered"},
-                                                                     {kFlagged, "\\Flagged"},
-                                                                     {kDeleted, "\\Deleted"},
-                                                                     {kSeen, "\\Seen"},
-                                                                     {kDraft, "\\Draft"}};
+                                                                    {kFlagged, "\\Flagged"},
+                                                                    {kDeleted, "\\Deleted"},
+                                                                    {kSeen, "\\Seen"},
+                                                                    {kDraft, "\\Draft"}};
 constexpr std::string_view kCur = "cur";
 // Read as nothing at all.
 constexpr std::string_view kMeaningless[] = {kCur, "Recent", "Seen", "#"};

@@ -141,8 +141,7 @@ std::string move_private_sequences(std::string_view context, std::string_view fr
     out.append(context.substr(copied, component.begin - copied));
     copied = component.end;
     if (to.empty()) continue;
-    const std::string_view line =
-        context.substr(component.begin, component.end - component.begin);
+    const std::string_view line = context.substr(component.begin, component.end - component.begin);
     out.append(name.substr(0, at + 1)).append(to).append(below);
     out.append(line.substr(line.find(':')));
   }

@@ -167,8 +167,7 @@ Status write_db(const std::string& path, const StoreHeader& header,
 }
 
 bool is_leftover(std::string_view name) {
-  return is_leftover_of_state(name) &&
-         (name.starts_with(kStoreFile) || name.starts_with("__db."));
+  return is_leftover_of_state(name) && (name.starts_with(kStoreFile) || name.starts_with("__db."));
 }
 
 // Of writers that were killed; there is no other one at work, for we hold the lock.

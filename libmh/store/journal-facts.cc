@@ -369,12 +369,13 @@ Applied apply_line(std::string_view text, JournalState& state) {
 
 void jump(JournalState& state, Nanoseconds now) {
   state.rolled_back = true;
-  const auto age = static_cast<uint64_t>(
-      std::max<Nanoseconds>(now - state.header.created * kSecond, 0));
+  const auto age =
+      static_cast<uint64_t>(std::max<Nanoseconds>(now - state.header.created * kSecond, 0));
   const uint64_t limit = kJump + std::max<uint64_t>(state.uidnext_limit, age / kSecond);
   state.uidnext_limit = static_cast<uint32_t>(std::min<uint64_t>(limit, kMaxUidNext));
   state.uidnext = state.uidnext_limit;
-  const uint64_t floor = std::min(std::max(state.modseq_floor, age / kAgePerModseq), kMaxModseq - kJump);
+  const uint64_t floor =
+      std::min(std::max(state.modseq_floor, age / kAgePerModseq), kMaxModseq - kJump);
   state.modseq_floor = floor + kJump;
 }
 

@@ -45,8 +45,8 @@ uint64_t next_generation(Fs& fs, uint64_t before, const FileIdentity& file) {
 
 Status give_name(Fs& fs, int dir, const std::string& temporary, bool replace) {
   const char* from = temporary.c_str();
-  const Status renamed = fs.rename(dir, from, dir, kName,
-                                   replace ? RenameMode::kReplace : RenameMode::kNoReplace);
+  const Status renamed =
+      fs.rename(dir, from, dir, kName, replace ? RenameMode::kReplace : RenameMode::kNoReplace);
   if (renamed || replace || renamed.error().kind() != ErrorKind::kUnsupported) return renamed;
   MH_TRY(fs.link(dir, from, dir, kName));
   return fs.unlink(dir, from);
@@ -111,8 +111,8 @@ Status Journal::open_file() {
   constexpr int kFlags = O_NOFOLLOW | O_NONBLOCK;  // whatever stands there, do not hang on it
   Result<Fd> fd = fs_->open(state_dir_, kName, O_RDWR | kFlags);
   writable_ = fd.has_value();
-  if (!fd && (fd.error().kind() == ErrorKind::kPermission ||
-              fd.error().kind() == ErrorKind::kReadOnly)) {
+  if (!fd &&
+      (fd.error().kind() == ErrorKind::kPermission || fd.error().kind() == ErrorKind::kReadOnly)) {
     fd = fs_->open(state_dir_, kName, O_RDONLY | kFlags);
   }
   MH_TRY_SET(fd_, std::move(fd));
@@ -236,9 +236,10 @@ Result<bool> Journal::refresh_grown(const FileIdentity& now, NumberSet* changed)
 
 Result<bool> Journal::reload(NumberSet* changed) {
   MH_TRY_SET(Journal fresh, load(*fs_, state_dir_));
-  const bool same = fresh.own_.same_file(own_) &&
-                    fresh.state_.header.generation == state_.header.generation;
-  if (same && fresh.offset_ < flushed_to_ && !fresh.state_.rolled_back) jump(fresh.state_, fs_->now());
+  const bool same =
+      fresh.own_.same_file(own_) && fresh.state_.header.generation == state_.header.generation;
+  if (same && fresh.offset_ < flushed_to_ && !fresh.state_.rolled_back)
+    jump(fresh.state_, fs_->now());
   if (changed != nullptr) {
     add_all_uids(state_, *changed);
     add_all_uids(fresh.state_, *changed);
@@ -285,8 +286,8 @@ Result<Journal> Journal::create(Fs& fs, int state_dir, JournalState state, mode_
 
 Status Journal::write_new(const std::string& temporary, const JournalState& facts, mode_t mode,
                           gid_t gid) {
-  MH_TRY_SET(fd_, fs_->open(state_dir_, temporary.c_str(),
-                            O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW, S_IRUSR | S_IWUSR));
+  MH_TRY_SET(fd_, fs_->open(state_dir_, temporary.c_str(), O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW,
+                            S_IRUSR | S_IWUSR));
   writable_ = true;
   MH_TRY_SET(const FileStat stat, fs_->fstat(fd_.get()));
   MH_TRY(set_rights(*fs_, fd_.get(), mode, gid));
@@ -351,8 +352,7 @@ Status Journal::reserve_uids(uint32_t next, uint32_t count) {
   if (needed > kMaxUidNext)
     return fail(ErrorKind::kInvalid, "the UIDs of this UIDVALIDITY are used up");
   if (needed > state_.uidnext_limit) {
-    add_uidnext_limit(
-        static_cast<uint32_t>(std::min<uint64_t>(needed + kUidBlock, kMaxUidNext)));
+    add_uidnext_limit(static_cast<uint32_t>(std::min<uint64_t>(needed + kUidBlock, kMaxUidNext)));
   }
   return {};
 }
@@ -368,7 +368,8 @@ Status Journal::append() {
   if (!writable_) return fail(ErrorKind::kReadOnly, std::string(kName) + " cannot be written");
   if (state_.rolled_back || flush_failed_) return rewrite(true);
   MH_TRY_SET(const FileStat stat, fs_->fstat(fd_.get()));
-  if (stat.size != own_.size) return fail(ErrorKind::kBusy, "the journal was changed since it was read");
+  if (stat.size != own_.size)
+    return fail(ErrorKind::kBusy, "the journal was changed since it was read");
   ctime_known_ = false;
   if (own_.size != offset_) {
     MH_TRY(fs_->truncate(fd_.get(), offset_));
@@ -418,8 +419,8 @@ Status Journal::rewrite(bool with_pending) {
     apply_line(rest.substr(0, newline), facts);
     rest.remove_prefix(newline + 1);
   }
-  MH_TRY_SET(Journal fresh, create(*fs_, state_dir_, std::move(facts), stat.mode & 07777, stat.gid,
-                                   true));
+  MH_TRY_SET(Journal fresh,
+             create(*fs_, state_dir_, std::move(facts), stat.mode & 07777, stat.gid, true));
   if (!with_pending) {
     fresh.pending_ = std::move(pending_);
     fresh.impossible_ = impossible_;

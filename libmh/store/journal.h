@@ -102,18 +102,18 @@ inline constexpr const char* kUntoldAnnotations = "untold-annotations";
 struct JournalState {
   JournalHeader header;
   DirectoryIdentity directory;
-  uint32_t uidnext = 1;                     // the lowest UID that may be given; see G
-  uint32_t uidnext_limit = 1;               // see N
-  uint64_t modseq_floor = 0;                // see M
-  std::map<uint32_t, Record> records;       // of I lines; a tombstone removes its record
-  NumberSet alive;                          // every UID that has a message
+  uint32_t uidnext = 1;                // the lowest UID that may be given; see G
+  uint32_t uidnext_limit = 1;          // see N
+  uint64_t modseq_floor = 0;           // see M
+  std::map<uint32_t, Record> records;  // of I lines; a tombstone removes its record
+  NumberSet alive;                     // every UID that has a message
   std::map<uint32_t, Tombstone> tombstones;
-  std::string pending_sequences;            // see S
-  std::vector<std::string> pending_flags;   // see Q, oldest first; opaque here
-  NumberSet undecided;                      // see A
-  std::set<std::string> options;            // see O
+  std::string pending_sequences;                  // see S
+  std::vector<std::string> pending_flags;         // see Q, oldest first; opaque here
+  NumberSet undecided;                            // see A
+  std::set<std::string> options;                  // see O
   std::map<uint32_t, PendingSave> pending_saves;  // see P
-  std::map<uint32_t, Pop3Identity> pop3;    // see U
+  std::map<uint32_t, Pop3Identity> pop3;          // see U
   bool rolled_back = false;  // facts may be missing; UIDNEXT and floor have jumped already
   uint64_t lines = 0;
 };
@@ -161,7 +161,7 @@ class Journal {
   void add_tombstone(const Tombstone& tombstone);
   void add_pending_sequences(std::string_view text);
   void add_pending_flags(std::string_view text);  // "" clears all
-  void add_undecided(const NumberSet& uids);  // replaces the set
+  void add_undecided(const NumberSet& uids);      // replaces the set
   void add_option(std::string_view option, bool on);
   void add_pending_save(const PendingSave& save);
   void add_saves_finished();
@@ -202,24 +202,23 @@ class Journal {
                   const std::optional<Seal>& seal) const;
   Result<bool> refresh_grown(const FileIdentity& now, NumberSet* changed);
   Result<bool> reload(NumberSet* changed);
-  Status write_new(const std::string& temporary, const JournalState& facts, mode_t mode,
-                   gid_t gid);
+  Status write_new(const std::string& temporary, const JournalState& facts, mode_t mode, gid_t gid);
   Status rewrite(bool with_pending);
   void write_seal();
 
   Fs* fs_;
   int state_dir_;
   Fd fd_;
-  FileIdentity own_;           // size: how far the file was read, a torn tail included
-  bool ctime_known_ = true;    // own_.ctime is that of our last write
+  FileIdentity own_;         // size: how far the file was read, a torn tail included
+  bool ctime_known_ = true;  // own_.ctime is that of our last write
   bool writable_ = false;
-  bool bad_line_ = false;      // the last lines read were bad: a torn tail unless a good one follows
+  bool bad_line_ = false;  // the last lines read were bad: a torn tail unless a good one follows
   bool flush_failed_ = false;
   uint64_t offset_ = 0;
   uint64_t flushed_to_ = 0;
   std::vector<LineEnd> lines_;
   std::string pending_;
-  bool impossible_ = false;    // something in pending_ can be no fact
+  bool impossible_ = false;  // something in pending_ can be no fact
   JournalState state_;
 };
 

@@ -32,9 +32,9 @@ class MemoryStore final : public Store {
 
   Result<std::optional<Record>> get(uint32_t uid) override {
     if (!header_) return fail(ErrorKind::kNotFound, "no store yet");
-    const auto found = std::lower_bound(
-        records_.begin(), records_.end(), uid,
-        [](const Record& record, uint32_t wanted) { return record.uid < wanted; });
+    const auto found =
+        std::lower_bound(records_.begin(), records_.end(), uid,
+                         [](const Record& record, uint32_t wanted) { return record.uid < wanted; });
     if (found == records_.end() || found->uid != uid) return std::nullopt;
     return *found;
   }

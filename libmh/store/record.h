@@ -58,7 +58,7 @@ struct Record {
   uint32_t uid = 0;
   uint32_t number = 0;
   FileIdentity file;
-  uint32_t prefix = 0;      // bytes of the file before the IMAP message
+  uint32_t prefix = 0;  // bytes of the file before the IMAP message
   uint32_t flags = 0;
   uint64_t first_hash = 0;  // of the first kFirstHashSize visible bytes
   uint64_t hash = 0;        // of all visible bytes, if kHashKnown

@@ -64,7 +64,7 @@ struct AdoptionName {
   uint32_t uid = 0;
   uint64_t inode = 0;  // of the original, as it was copied
   uint64_t size = 0;
-  int64_t mtime = 0;   // nanoseconds
+  int64_t mtime = 0;  // nanoseconds
 };
 std::string adoption_name(const AdoptionName& name);
 std::optional<AdoptionName> parse_adoption_name(std::string_view text);

@@ -94,8 +94,8 @@ Result<FolderLock> FolderLock::acquire(Fs& fs, int dir, const char* name, const 
   Fd file;
   do {
     MH_TRY_SET(file, open_file(fs, dir, name, options));
-    MH_TRY_SET(const bool locked, try_lock(fs, dir, name, file.get(),
-                                           options.shared ? Lock::kRead : Lock::kWrite));
+    MH_TRY_SET(const bool locked,
+               try_lock(fs, dir, name, file.get(), options.shared ? Lock::kRead : Lock::kWrite));
     if (locked && options.shared) return FolderLock(fs, std::move(file));
     if (locked) {
       const std::string pid = pid_text(fs.process());

@@ -133,8 +133,7 @@ Status SequencesFile::Hold::lock_as_profile_says() {
   const std::string lock = name_ + std::string(kSequencesLockSuffix);
   const auto dot = fs_->stat(dir_, lock.c_str(), Follow::kNo);
   if (!dot && dot.error().kind() != ErrorKind::kNotFound) return pass_on(dot);
-  if (dot && !is_stale_dot_lock(*dot, fs_->now()))
-    return fail(ErrorKind::kBusy, lock + " exists");
+  if (dot && !is_stale_dot_lock(*dot, fs_->now())) return fail(ErrorKind::kBusy, lock + " exists");
   passed_stale_lock_ = dot.has_value();
   if (locking_ != DataLocking::kDot) return {};
   // Others may break the same stale lock at this moment; ours do not, as we hold the OFD lock.

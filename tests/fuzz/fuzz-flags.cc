@@ -24,7 +24,7 @@ mh::Result<mh::FlagMap> take_map(mh::FuzzInput& input) {
 }
 
 void check_flag(const mh::FlagMap& map, mh::Sequences sequences, mh::SystemFlag flag,
-                mh::NumberSet mh::FlagSets::* set) {
+                mh::NumberSet mh::FlagSets::*set) {
   const mh::NumberSet one = {1};
   const mh::NumberSet none;
   const bool seen = flag == mh::kSeen;

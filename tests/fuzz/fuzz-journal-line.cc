@@ -34,7 +34,11 @@ void check_numbers(const std::string& line) {
   std::array<uint8_t, 4> bytes{};
   if (!reader.number(small).number(large).hash(hash).bytes(bytes).end()) return;
   std::string written;
-  mh::JournalLineWriter(written, reader.kind()).number(small).number(large).hash(hash).bytes(bytes)
+  mh::JournalLineWriter(written, reader.kind())
+      .number(small)
+      .number(large)
+      .hash(hash)
+      .bytes(bytes)
       .end();
   FUZZ_CHECK(written == line + "\n");
 }

@@ -55,19 +55,29 @@ class Mutator {
     const size_t at = below(text.size() + 1);
     const size_t length = below(std::min<size_t>(text.size() - at, 40) + 1);
     switch (below(7)) {
-      case 0: text.erase(at, length); break;
-      case 1: text.insert(at, 1 + below(3), kTelling[below(kTelling.size())]); break;
-      case 2: text.insert(at, 1, static_cast<char>(below(256))); break;
+      case 0:
+        text.erase(at, length);
+        break;
+      case 1:
+        text.insert(at, 1 + below(3), kTelling[below(kTelling.size())]);
+        break;
+      case 2:
+        text.insert(at, 1, static_cast<char>(below(256)));
+        break;
       case 3:
         if (at < text.size()) text[at] = static_cast<char>(text[at] ^ (1 << below(8)));
         break;
-      case 4: text.insert(below(text.size() + 1), text.substr(at, length)); break;
+      case 4:
+        text.insert(below(text.size() + 1), text.substr(at, length));
+        break;
       case 5: {
         const std::string& other = seed();
         text.insert(at, other.substr(below(other.size() + 1), below(200)));
         break;
       }
-      default: text.resize(at); break;
+      default:
+        text.resize(at);
+        break;
     }
   }
 

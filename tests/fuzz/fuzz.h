@@ -23,8 +23,7 @@ namespace mh {
 
 class FuzzInput {
  public:
-  FuzzInput(const uint8_t* data, size_t size)
-      : rest_(reinterpret_cast<const char*>(data), size) {}
+  FuzzInput(const uint8_t* data, size_t size) : rest_(reinterpret_cast<const char*>(data), size) {}
 
   // Up to the next `end`, which is taken off and not told; all that is left if there is none.
   std::string_view until(char end) {

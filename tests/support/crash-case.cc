@@ -93,7 +93,8 @@ int kill_at_every_call(const CrashCase& what) {
     kill_once(what, n, static_cast<int>(calls.size()), 0, "killed before " + where);
     ++tried;
     for (const size_t cut : cuts_of(call)) {
-      kill_once(what, n, static_cast<int>(calls.size()), cut, "killed after " + std::to_string(cut) + " bytes of " + where);
+      kill_once(what, n, static_cast<int>(calls.size()), cut,
+                "killed after " + std::to_string(cut) + " bytes of " + where);
       ++tried;
     }
   }

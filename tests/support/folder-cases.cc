@@ -25,8 +25,8 @@ constexpr const char* kSequences = "cur: 2\nunseen: 2 4\nflagged: 3\nmine: 1 5\n
 constexpr int kKnown = 5;                            // messages that the client knows
 constexpr Nanoseconds kDate = 1600000000 * kSecond;  // of all message files
 constexpr uint32_t kOldDate = kDate / kSecond;
-constexpr Nanoseconds kLater = 7200 * kSecond;       // by then nothing is fresh
-constexpr uint64_t kManyLines = 2200;                // a journal to be compacted
+constexpr Nanoseconds kLater = 7200 * kSecond;  // by then nothing is fresh
+constexpr uint64_t kManyLines = 2200;           // a journal to be compacted
 
 std::string mail(int i) {
   // The bodies differ in length, and one is longer than a block.
@@ -68,10 +68,10 @@ void must(const Status& done) {
 struct Expected {
   std::map<int, std::set<std::string>> flags;
   std::set<std::pair<int, std::string>> unsure = {};
-  std::set<int> optional = {};   // may be there or not, with whatever flags
-  std::set<int> together = {};   // all of them are there or none
-  bool backups = false;          // files such as ",5" are no litter
-  bool new_validity = false;     // the work changes it
+  std::set<int> optional = {};  // may be there or not, with whatever flags
+  std::set<int> together = {};  // all of them are there or none
+  bool backups = false;         // files such as ",5" are no litter
+  bool new_validity = false;    // the work changes it
 };
 
 Expected as_put() {
@@ -100,7 +100,8 @@ std::vector<std::string> state_dirs(const TempDir& tree) {
 // `path` absolute, or below the tree.
 std::vector<std::string> names_in(const TempDir& tree, const std::string& path) {
   std::vector<std::string> names;
-  const Fd directory(::open((path.starts_with('/') ? path : tree.path(path)).c_str(), O_RDONLY | O_DIRECTORY));
+  const Fd directory(
+      ::open((path.starts_with('/') ? path : tree.path(path)).c_str(), O_RDONLY | O_DIRECTORY));
   if (!directory) return names;
   must(Fs::posix().list(directory.get(), [&](const DirEntry& entry) {
     names.push_back(entry.name);
@@ -173,8 +174,8 @@ void check_flags(FolderClient& client, const std::map<int, uint32_t>& found,
     }
     EXPECT_EQ(flags.contains("\\Flagged"), in_file("flagged", number)) << what << ": " << i << text;
     EXPECT_EQ(flags.contains("mine"), in_file("mine", number)) << what << ": " << i << text;
-    std::set<std::string> wanted = expected.flags.contains(i) ? expected.flags.at(i)
-                                                              : std::set<std::string>();
+    std::set<std::string> wanted =
+        expected.flags.contains(i) ? expected.flags.at(i) : std::set<std::string>();
     for (const auto& [which, flag] : expected.unsure) {
       if (which != i) continue;
       flags.erase(flag);
@@ -270,7 +271,7 @@ void check(const TempDir& tree, const Stop& stop, const Expected& expected, Loss
   check_session(fs, tree, expected, loss, true, stop.what + ", a later session");
   FolderClient client = client_of(fs, tree);
   must(client.sync(expected.new_validity));  // which an unchanged folder does not ask for
-  must(client.adopt_all());  // what the session before had just touched
+  must(client.adopt_all());                  // what the session before had just touched
   check_dates(client, stop.what);
   check_no_leftover(tree, client.folder().location().state_dir, stop.what);
   for (const auto& [uid, message] : client.messages())
@@ -549,8 +550,8 @@ std::vector<Plot> plots() {
   };
   std::vector<Plot> plots;
   plots.push_back({"FirstOpen", put_folder, sync, as_put()});
-  plots.push_back({"Adoption", [](const TempDir& tree) { put_known(tree, false); }, adopt,
-                   as_put()});
+  plots.push_back(
+      {"Adoption", [](const TempDir& tree) { put_known(tree, false); }, adopt, as_put()});
   for (const bool tagged : {false, true}) {
     const std::string suffix = tagged ? "Tagged" : "Untagged";
     const auto with = [tagged](const std::function<void(const TempDir&)>& then) {

@@ -265,8 +265,7 @@ void FolderClient::expunge(const std::vector<uint32_t>& uids) {
 
 Status FolderClient::write_text(const Mail& mail, NewMessage* message) {
   message->record.internal_date = mail.date;
-  message->record.saved =
-      mail.saved != 0 ? mail.saved : static_cast<uint32_t>(fs_.now() / kSecond);
+  message->record.saved = mail.saved != 0 ? mail.saved : static_cast<uint32_t>(fs_.now() / kSecond);
   message->record.guid = mail.guid;
   message->flags = joined(mail.flags);
   message->pop3 = mail.pop3;

@@ -39,7 +39,7 @@ class FolderClient {
     uint32_t uid = 0;   // 0: the next one
     uint32_t date = 0;  // internal date
     uint32_t saved = 0;
-    Guid guid{};        // none: one is made
+    Guid guid{};  // none: one is made
     Pop3Identity pop3 = {};
     // Instead of the text:
     const OpenMessage* copy_of = nullptr;

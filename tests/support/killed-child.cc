@@ -71,8 +71,7 @@ Ended follow(pid_t child, int n, Kill kill) {
   int status = 0;
   if (::waitpid(child, &status, 0) != child || !WIFSTOPPED(status)) return Ended::kCannot;
   constexpr long kOptions = PTRACE_O_TRACESYSGOOD | PTRACE_O_EXITKILL;
-  if (::ptrace(PTRACE_SETOPTIONS, child, nullptr, kOptions) != 0)
-    return end(child, Ended::kCannot);
+  if (::ptrace(PTRACE_SETOPTIONS, child, nullptr, kOptions) != 0) return end(child, Ended::kCannot);
   int signal = 0;
   for (int seen = 0;;) {
     if (!resume(child, signal, &status)) return end(child, Ended::kCannot);
@@ -82,8 +81,7 @@ Ended follow(pid_t child, int n, Kill kill) {
     signal = at_call ? 0 : WSTOPSIG(status);
     if (!at_call) continue;
     __ptrace_syscall_info info{};
-    if (::ptrace(PTRACE_GET_SYSCALL_INFO, child, sizeof(info),
-                 &info) <= 0) {
+    if (::ptrace(PTRACE_GET_SYSCALL_INFO, child, sizeof(info), &info) <= 0) {
       return end(child, Ended::kCannot);
     }
     if (info.op != PTRACE_SYSCALL_INFO_ENTRY || !changes_files(info.entry.nr) || ++seen < n)

@@ -61,8 +61,8 @@ class FlagMergeTest : public ::testing::Test {
     written_ = output.to_file ? output.to_file->print() : "(unchanged)";
     told_.clear();
     for (const FlagChange& change : output.to_index) {
-      const std::string name = change.keyword.empty() ? std::to_string(change.flag)
-                                                      : change.keyword;
+      const std::string name =
+          change.keyword.empty() ? std::to_string(change.flag) : change.keyword;
       told_[name] = "+" + change.add.print_uids() + " -" + change.remove.print_uids();
     }
     return output;

@@ -171,11 +171,10 @@ TEST_F(FolderRepair, AnOriginalThatWasPutBackIsNotPutBackAgain) {
     const Fd original(::open((state_dir() + "/tmp/" + name).c_str(), O_WRONLY | O_APPEND));
     ASSERT_EQ(5, ::write(original.get(), "more\n", 5));
   }
-  const std::string number = std::to_string(client.messages().at(parse_adoption_name(name)->uid)
-                                                .hint.number);
+  const std::string number =
+      std::to_string(client.messages().at(parse_adoption_name(name)->uid).hint.number);
   ASSERT_EQ(0, ::unlink(tree_.path("Mail/inbox/" + number).c_str()));
-  ASSERT_EQ(0, ::link((state_dir() + "/tmp/" + name).c_str(),
-                      tree_.path("Mail/inbox/4").c_str()));
+  ASSERT_EQ(0, ::link((state_dir() + "/tmp/" + name).c_str(), tree_.path("Mail/inbox/4").c_str()));
   fs_.shift_clocks(kLater);
   FolderClient next = session();
   sync(next);

@@ -20,9 +20,9 @@
 namespace mh {
 namespace {
 
+using test::FolderClient;
 using ::testing::ElementsAre;
 using ::testing::IsEmpty;
-using test::FolderClient;
 
 std::string mail(const std::string& subject) {
   return "From: somebody@example.org\nSubject: " + subject + "\n\nThis is " + subject + ".\n";
@@ -281,8 +281,8 @@ TEST_P(FolderTest, FlagsComeFromTheSequences) {
   start();
   put_sequences("unseen: 4\nflagged: 3\nmine: 1\n");
   sync();
-  EXPECT_THAT(client_.events(), ::testing::UnorderedElementsAre("FLAGS 2 +\\Seen", "FLAGS 4 -\\Seen",
-                                                                "FLAGS 1 +mine"));
+  EXPECT_THAT(client_.events(), ::testing::UnorderedElementsAre(
+                                    "FLAGS 2 +\\Seen", "FLAGS 4 -\\Seen", "FLAGS 1 +mine"));
   expect_sane();
 }
 
@@ -431,7 +431,7 @@ TEST_P(AdoptionTest, LeavesTheMessageTheTimesAndTheMode) {
   sync();
   ASSERT_TRUE(client_.adopt_all());
   EXPECT_EQ(mail("one"), read("1").substr(kTagLineSize));
-  struct stat st{};
+  struct stat st {};
   ASSERT_EQ(0, stat(at("1").c_str(), &st));
   EXPECT_EQ(0640u, st.st_mode & 0777u);
   in_folder("test \"$(date -d @$(stat -c %Y 1) +%Y-%m-%dT%H:%M:%S)\" = 2001-02-03T04:05:06");
@@ -452,7 +452,8 @@ TEST_P(AdoptionTest, KeepsTheFromLineFirst) {
   sync();
   EXPECT_EQ(mail("one"), bytes(1));
   ASSERT_TRUE(client_.adopt_all());
-  EXPECT_THAT(read("1"), ::testing::StartsWith("From somebody Mon Nov 23 03:00:00 2026\nX-MH-UID:"));
+  EXPECT_THAT(read("1"),
+              ::testing::StartsWith("From somebody Mon Nov 23 03:00:00 2026\nX-MH-UID:"));
   EXPECT_EQ(mail("one"), bytes(1));
   expect_sane();
 }

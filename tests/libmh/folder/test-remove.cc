@@ -22,13 +22,13 @@
 namespace mh {
 namespace {
 
+using test::FaultFs;
+using test::FolderClient;
+using test::FsCall;
 using ::testing::Contains;
 using ::testing::ElementsAre;
 using ::testing::IsEmpty;
 using ::testing::StartsWith;
-using test::FaultFs;
-using test::FolderClient;
-using test::FsCall;
 
 std::string text(int i) {
   return "Subject: message " + std::to_string(i) + "\n\nThis is " + std::to_string(i) + ".\n";
@@ -93,8 +93,7 @@ class RemoveTest : public ::testing::Test {
     EXPECT_THAT(client.violations(), IsEmpty());
     EXPECT_THAT(workshop(), IsEmpty());
     for (const std::string& name : names_in(temp_.path("Mail/inbox"))) {
-      EXPECT_TRUE(message_number(name) || name == ".mh_sequences" || name.starts_with(','))
-          << name;
+      EXPECT_TRUE(message_number(name) || name == ".mh_sequences" || name.starts_with(',')) << name;
     }
   }
 
@@ -137,9 +136,8 @@ TEST_F(RemoveTest, WithoutRenameNoReplaceAMismatchIsStillPutBack) {
   start();
   client_.expunge({2});
   // Another message is under that number at the last moment.
-  fs_.before(FsCall::kRename, 1, [&] {
-    run("cd " + at(".") + " && rm 2 && printf 'another\\n' > x && mv x 2");
-  });
+  fs_.before(FsCall::kRename, 1,
+             [&] { run("cd " + at(".") + " && rm 2 && printf 'another\\n' > x && mv x 2"); });
   fs_.fail(FsCall::kRename, 2, EINVAL);
   must(client_.sync());
   EXPECT_EQ("another\n", read("2"));
@@ -152,9 +150,7 @@ TEST_F(RemoveTest, WithoutRenameNoReplaceAMismatchIsStillPutBack) {
 TEST_F(RemoveTest, AMessageThatCameUnderTheNumberStays) {
   start();
   client_.expunge({2});
-  fs_.before(FsCall::kRename, 1, [&] {
-    run("cd " + at(".") + " && mv 5 x && rm 2 && mv x 2");
-  });
+  fs_.before(FsCall::kRename, 1, [&] { run("cd " + at(".") + " && mv 5 x && rm 2 && mv x 2"); });
   must(client_.sync());
   EXPECT_THAT(client_.events(), ElementsAre("EXPUNGE 2")) << "the listing no longer held";
   EXPECT_EQ(text(5), client_.fetch(5).value_or(""));
@@ -166,9 +162,7 @@ TEST_F(RemoveTest, AMessageThatCameUnderTheNumberStays) {
 TEST_F(RemoveTest, WhatCannotGoBackUnderItsNumberGetsANewOne) {
   start();
   client_.expunge({2});
-  fs_.before(FsCall::kRename, 1, [&] {
-    run("cd " + at(".") + " && mv 5 x && rm 2 && mv x 2");
-  });
+  fs_.before(FsCall::kRename, 1, [&] { run("cd " + at(".") + " && mv 5 x && rm 2 && mv x 2"); });
   fs_.before(FsCall::kRename, 2, [&] { run("printf 'third\\n' > " + at("2")); });
   must(client_.sync());
   EXPECT_EQ("third\n", read("2"));
@@ -194,7 +188,8 @@ TEST_F(RemoveTest, NothingIsRemovedWhileNmhHoldsItsLockAndAllAfterwards) {
 
 TEST_F(RemoveTest, ARenumberedMessageIsRemovedUnderItsNewNumber) {
   start();
-  run("cd " + at(".") + " && rm 1 && mv 2 1 && mv 3 2 && mv 4 3 && mv 5 4 && "
+  run("cd " + at(".") +
+      " && rm 1 && mv 2 1 && mv 3 2 && mv 4 3 && mv 5 4 && "
       "printf 'unseen: 1 3\\nflagged: 2-3\\n' > .mh_sequences");
   client_.expunge({4});
   must(client_.sync());

@@ -24,10 +24,10 @@ class RootTest : public ::testing::Test {
   }
 
   void make(const std::string& path) { ASSERT_EQ(0, mkdir(at(path).c_str(), 0700)) << path; }
-  std::string at(const std::string& path) const { return path.empty() ? mail_ : mail_ + "/" + path; }
-  void write(const std::string& path, const std::string& text) {
-    std::ofstream(at(path)) << text;
+  std::string at(const std::string& path) const {
+    return path.empty() ? mail_ : mail_ + "/" + path;
   }
+  void write(const std::string& path, const std::string& text) { std::ofstream(at(path)) << text; }
   void run(const std::string& command) { ASSERT_EQ(0, std::system(command.c_str())) << command; }
 
   std::unique_ptr<Root> root(const std::string& private_root = "") {
@@ -50,7 +50,7 @@ class RootTest : public ::testing::Test {
   }
   // Gives the folder's state a record of this message, as a sync would.
   void remember(const Location& location, uint32_t number) {
-    struct stat st{};
+    struct stat st {};
     const std::string name = location.folder + "/" + std::to_string(number);
     ASSERT_EQ(0, stat(name.c_str(), &st));
     const Fd dir(open(location.state_dir.c_str(), O_RDONLY | O_DIRECTORY));
@@ -279,7 +279,7 @@ TEST_F(RootTest, StateHasTheRightsOfItsFolder) {
   make("a");
   ASSERT_EQ(0, chmod(at("a").c_str(), 0750));
   const Location location = locate("a");
-  struct stat st{};
+  struct stat st {};
   ASSERT_EQ(0, stat(location.state_dir.c_str(), &st));
   EXPECT_EQ(0750u, st.st_mode & 0777u);
   ASSERT_EQ(0, stat((location.state_dir + "/journal").c_str(), &st));

@@ -20,13 +20,13 @@
 namespace mh {
 namespace {
 
+using test::FaultFs;
+using test::FolderClient;
+using test::FsCall;
 using ::testing::ElementsAre;
 using ::testing::EndsWith;
 using ::testing::IsEmpty;
 using ::testing::StartsWith;
-using test::FaultFs;
-using test::FolderClient;
-using test::FsCall;
 using Mail = FolderClient::Mail;
 
 constexpr uint32_t kDate = 1600000000;
@@ -114,8 +114,7 @@ class SaveTest : public ::testing::Test {
     EXPECT_THAT(client.violations(), IsEmpty());
     EXPECT_FALSE(client.folder().has_unfinished_saves());
     for (const std::string& name : names_in(temp_.path("Mail/inbox"))) {
-      EXPECT_TRUE(message_number(name) || name == ".mh_sequences" || name.starts_with(','))
-          << name;
+      EXPECT_TRUE(message_number(name) || name == ".mh_sequences" || name.starts_with(',')) << name;
     }
   }
 

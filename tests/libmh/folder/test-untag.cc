@@ -43,9 +43,7 @@ class UntagTest : public ::testing::Test {
   std::string read(int number) const { return tree_.read("Mail/inbox/" + std::to_string(number)); }
 
   FolderClient session() { return FolderClient(fs_, tree_.path("Mail"), "inbox"); }
-  FolderSettings settings() {
-    return {.flags = *FlagMap::make(FlagOptions()), .warn = {}};
-  }
+  FolderSettings settings() { return {.flags = *FlagMap::make(FlagOptions()), .warn = {}}; }
   // A process without an index; gives what it left.
   size_t sync_arrivals() {
     auto root = Root::open(fs_, tree_.path("Mail"), "");
@@ -172,8 +170,9 @@ TEST_F(UntagTest, ACopyWhoseMakerDiedAMomentAgoIsSweptAtOnce) {
   ASSERT_TRUE(records);
   const Record& record = (*records)[0];
   const std::string tmp = make_workshop();
-  const std::string dead = tmp + "/" + adoption_name({record.uid, record.file.inode,
-                                                      record.file.size, record.file.mtime});
+  const std::string dead =
+      tmp + "/" +
+      adoption_name({record.uid, record.file.inode, record.file.size, record.file.mtime});
   { const Fd file(::open(dead.c_str(), O_WRONLY | O_CREAT, 0600)); }
   client.reopen();
   ASSERT_TRUE(client.sync());

@@ -59,7 +59,7 @@ TEST(ComponentText, WhatKillsNmhIsLeftOutAndTold) {
                                                         {"a: 1\0 2\nb: 3\n"s, "a=1|b=3"},
                                                         {"a: 1\n 2\0 3\n 4\n"s, "a=1  2"},
                                                         {"a\0b: 1\n"s, "a=1"},
-           {"a \0b: 1\n"s, "a=1"}}) {
+                                                        {"a \0b: 1\n"s, "a=1"}}) {
     EXPECT_EQ(read(text), expected) << text;
     EXPECT_GE(problems(text), 1u) << text;
   }

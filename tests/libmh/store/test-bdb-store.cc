@@ -219,9 +219,9 @@ TEST_F(BdbStoreTest, LeftoversOfKilledWritersAreRemovedAndNothingElse) {
   dir_.write(replacement_name("journal", 4711), "not ours");
   dir_.write("store.database", "not ours");
   fill(1);
-  EXPECT_EQ((std::vector<std::string>{replacement_name("journal", 4711), "store.database",
-                                      "store.db"}),
-            dir_.names());
+  EXPECT_EQ(
+      (std::vector<std::string>{replacement_name("journal", 4711), "store.database", "store.db"}),
+      dir_.names());
 }
 
 TEST_F(BdbStoreTest, WhicheverCallFailsTheStoreIsOldOrNew) {
@@ -275,9 +275,8 @@ TEST_F(BdbStoreTest, KilledAtAnyCallOfTheWriterItIsOldOrNew) {
   for (const Kill kill : {Kill::kBefore, Kill::kInside}) {
     for (int n = 1;; ++n) {
       fill(1);
-      const Ended ended = run_and_kill(n, kill, [&] {
-        return store()->replace(header_of(2), make_records(2)) ? 0 : 1;
-      });
+      const Ended ended = run_and_kill(
+          n, kill, [&] { return store()->replace(header_of(2), make_records(2)) ? 0 : 1; });
       if (ended == Ended::kCannot) GTEST_SKIP() << "no process can be traced here";
       ASSERT_NE(Ended::kFailed, ended);
       SCOPED_TRACE(n);

@@ -166,8 +166,8 @@ TEST(JournalFacts, ImpossibleFactsAreBadLinesAndChangeNothing) {
   print_tombstone(lines, tombstone_of(kMaxUidNext));
   print_uidnext_limit(lines, 0);
   print_modseq_floor(lines, kMax64);
-  for (const char* body : {"L 0-5", "L 5-4294967295", "L 7-5", "L %", "O notag 2", "Z 1", "N",
-                           "N 1 2", "H 1", ""}) {
+  for (const char* body :
+       {"L 0-5", "L 5-4294967295", "L 7-5", "L %", "O notag 2", "Z 1", "N", "N 1 2", "H 1", ""}) {
     lines += line_of(body) + "\n";
   }
   JournalState state;

@@ -395,8 +395,7 @@ TEST_F(JournalFaultTest, AReaderNeverTakesAWriterForDamage) {
         EXPECT_FALSE(reader.state().rolled_back) << faults_.trace().back();
       });
       if (compact) {
-        ASSERT_TRUE(
-            Journal::create(faults_, dir_.fd(), writer.state(), 0600, kAnyGroup, true));
+        ASSERT_TRUE(Journal::create(faults_, dir_.fd(), writer.state(), 0600, kAnyGroup, true));
       } else {
         ASSERT_TRUE(sync(writer));
         ASSERT_TRUE(sync(writer));

@@ -271,9 +271,8 @@ TEST_F(JournalTest, ATornTailIsNoDamageAndIsCutOffByTheNextWriter) {
     ASSERT_TRUE(journal.append());
     next_line = dir_.read("journal").substr(whole.size());
   }
-  for (const std::string& tail :
-       {next_line.substr(0, 1), next_line.substr(0, next_line.size() - 1), std::string(300, '\0'),
-        std::string("garbage\nmore garbage\n")}) {
+  for (const std::string& tail : {next_line.substr(0, 1), next_line.substr(0, next_line.size() - 1),
+                                  std::string(300, '\0'), std::string("garbage\nmore garbage\n")}) {
     overwrite(dir_, whole + tail);
     Journal journal = open();
     EXPECT_FALSE(journal.state().rolled_back);

@@ -114,8 +114,8 @@ TYPED_TEST(StoreTest, RemovedIsNotFoundAndCanBeMadeAgain) {
 TYPED_TEST(StoreTest, RecordsOutOfOrderAreRefusedAndTheOldOnesStay) {
   Store& store = this->store_;
   ASSERT_TRUE(store.replace(header_of(5), records_of({1, 2})));
-  for (const auto& bad : {records_of({2, 1}), records_of({1, 1}), records_of({0}),
-                          records_of({0xffffffff})}) {
+  for (const auto& bad :
+       {records_of({2, 1}), records_of({1, 1}), records_of({0}), records_of({0xffffffff})}) {
     const Status refused = store.replace(header_of(6), bad);
     ASSERT_FALSE(refused);
     EXPECT_EQ(ErrorKind::kInvalid, refused.error().kind());

@@ -207,7 +207,8 @@ TEST_F(PosixFsTest, TimesOfTheFarFutureAreSeenAsTheLastOne) {
   ASSERT_EQ(::futimens(fd.get(), late), 0);
   struct stat plain {};
   ASSERT_EQ(::fstat(fd.get(), &plain), 0);
-  EXPECT_EQ(fs_.fstat(fd.get())->mtime, std::min<Nanoseconds>(plain.st_mtim.tv_sec, kLastTime / kSecond) * kSecond);
+  EXPECT_EQ(fs_.fstat(fd.get())->mtime,
+            std::min<Nanoseconds>(plain.st_mtim.tv_sec, kLastTime / kSecond) * kSecond);
 }
 
 TEST_F(PosixFsTest, ExtendedAttributesAreCopied) {
