@@ -2,8 +2,8 @@
 //
 // What every call of libmh returns.
 //
-// An ErrorKind says what the caller must do, not what went wrong: the message says that, in words for
-// an admin, with the path and, where there is one, the cure. No call of libmh throws, save
+// An ErrorKind says what the caller must do, not what went wrong: the message says that, in words
+// for an admin, with the path and, where there is one, the cure. No call of libmh throws, save
 // std::bad_alloc, so that a caller which is C (Dovecot) needs one guard only.
 #pragma once
 

@@ -2,7 +2,8 @@
 //
 // mhsync check: what is wrong, in words, each with its cure. Takes no lock and writes nothing.
 //
-// What the next session or the next reindex does by itself is not wrong, so a tree at work is clean.
+// What the next session or the next reindex does by itself is not wrong, so a tree at work is
+// clean.
 #include <fcntl.h>
 
 #include <algorithm>
@@ -27,7 +28,8 @@ class Findings {
  public:
   Findings(Printer& printer, std::string folder) : printer_(printer), folder_(std::move(folder)) {}
 
-  // `kind` is one word for programs, `about` what it concerns: a name or a number; "" for the whole.
+  // `kind` is one word for programs, `about` what it concerns: a name or a number; "" for the
+  // whole.
   void add(const std::string& kind, const std::string& about, const std::string& what,
            const std::string& cure) {
     ++count_;

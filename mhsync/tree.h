@@ -32,7 +32,8 @@ class Tree {
   // Made at the first call; `look`: one that only looks. A run has one or the other.
   Result<Root*> root(bool look);
 
-  // Paths relative to the mail root. kNotFound: there is no such folder; kInvalid: not of this tree.
+  // Paths relative to the mail root. kNotFound: there is no such folder; kInvalid: not of this
+  // tree.
   Result<std::string> folder_path(const std::string& name) const;
   // All directories but those of a hidden name. Links are not followed.
   Result<std::vector<std::string>> all_folders() const;

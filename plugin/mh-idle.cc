@@ -127,7 +127,8 @@ void Watch::on_event(Watch* watch) noexcept {
     watch->read_events();
     watch->in_a_row_ = 0;
     if (!watch->heard_) return 0;
-    // Nor does a change within one tick of the clock that stamps them. In a big folder that can wait.
+    // Nor does a change within one tick of the clock that stamps them. In a big folder that can
+    // wait.
     Folder& folder = *mailbox_state(watch->box_).folder;
     if (watch->heard_folder_ && !folder.big()) folder.distrust();
     watch->call_soon();
@@ -147,8 +148,8 @@ void Watch::on_time(Watch* watch) noexcept {
   box->notify_callback(box, box->notify_context);
 }
 
-// Whether nothing has changed since the sync that just ended. What could not be merged is no change: it
-// is tried again when that is due.
+// Whether nothing has changed since the sync that just ended. What could not be merged is no
+// change: it is tried again when that is due.
 bool Watch::is_settled() {
   mail_index_refresh(box_->index);
   const MailboxState& state = mailbox_state(box_);
@@ -165,7 +166,8 @@ void Watch::synced(bool work_is_due) {
   if (!std::exchange(heard_, false) && !other) return;
   may_hibernate_ = !work_is_due;
   if (other) watch_by_dovecot();
-  // The index may have rotated its log, and nmh replaced its context: the names are other files now.
+  // The index may have rotated its log, and nmh replaced its context: the names are other files
+  // now.
   if (inotify_) listen();
   if (is_settled()) return;
   heard_ = true;

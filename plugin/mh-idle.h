@@ -2,28 +2,28 @@
 //
 // How an idle client comes to hear of a change.
 //
-// Dovecot watches paths for a mailbox (mailbox_watch_add): by inotify, after which it waits for half
-// a second, and by stat every mailbox_idle_check_interval, where inotify tells nothing. When a session
-// hibernates, the same paths are watched for it by imap-hibernate, and only they. We give it the
-// folder, the transaction log of the index and, where flags come from it, nmh's context.
+// Dovecot watches paths for a mailbox (mailbox_watch_add): by inotify, after which it waits for
+// half a second, and by stat every mailbox_idle_check_interval, where inotify tells nothing. When a
+// session hibernates, the same paths are watched for it by imap-hibernate, and only they. We give
+// it the folder, the transaction log of the index and, where flags come from it, nmh's context.
 //
 // Half a second is long for somebody who looks at the screen, and it is time in which a session may
 // hibernate although a change waits to be told. So the same paths are watched by an inotify
-// descriptor of our own, that calls after some milliseconds. It is never one more io_add_notify: two
-// watches of one inode in one descriptor are one, and one of the two then hears nothing.
+// descriptor of our own, that calls after some milliseconds. It is never one more io_add_notify:
+// two watches of one inode in one descriptor are one, and one of the two then hears nothing.
 //
-// What we write ourselves, we hear too. So after each sync what came meanwhile is read away, and the
-// folder and the index are looked at once more instead: a change of somebody else during our sync is
-// seen by that.
+// What we write ourselves, we hear too. So after each sync what came meanwhile is read away, and
+// the folder and the index are looked at once more instead: a change of somebody else during our
+// sync is seen by that.
 //
-// A session must not hibernate while something is due that comes without an event: a file that is half
-// written, a stamp that may hide a change, tags to be written. Dovecot asks nobody, but it does not
-// hibernate a session when one of its paths is missing: while something is due, one is. It tries
-// again after the next sync.
+// A session must not hibernate while something is due that comes without an event: a file that is
+// half written, a stamp that may hide a change, tags to be written. Dovecot asks nobody, but it
+// does not hibernate a session when one of its paths is missing: while something is due, one is. It
+// tries again after the next sync.
 //
 // Between the last look of a session that hibernates and the watch that stands in for it a change
-// might slip through. Our own descriptor has heard of it: then the session, when it ends, writes into a
-// file of the folder's state that is watched, too.
+// might slip through. Our own descriptor has heard of it: then the session, when it ends, writes
+// into a file of the folder's state that is watched, too.
 #pragma once
 
 #include <array>

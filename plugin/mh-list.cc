@@ -172,8 +172,9 @@ int mh_list_get_mailbox_flags(struct mailbox_list* list, const char* dir, const 
   });
 }
 
-// The list index believes that nobody but Dovecot makes folders. It is brought up to date at once, not
-// by mailbox_list_index_refresh_later(): under that flag NOTIFY would tell nothing of what is new.
+// The list index believes that nobody but Dovecot makes folders. It is brought up to date at once,
+// not by mailbox_list_index_refresh_later(): under that flag NOTIFY would tell nothing of what is
+// new.
 void follow_tree(struct mailbox_list* list) {
   ListState& state = *context_of(list)->state;
   const auto* index = static_cast<const struct mailbox_list_index*>(

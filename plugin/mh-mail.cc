@@ -179,7 +179,8 @@ int get_guid(struct mail* mail, const char** value_r) {
   return 0;
 }
 
-// What another server had told POP3 clients; known only for messages that were brought here with it.
+// What another server had told POP3 clients; known only for messages that were brought here with
+// it.
 int get_uidl(struct mail* mail, const char** value_r) {
   *value_r = "";
   if (!index_pop3_uidl_can_exist(mail)) return 0;

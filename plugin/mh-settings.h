@@ -7,7 +7,7 @@
 //   mh_inc_guard         inbox | all | none: where new messages are kept from nmh's inc (inbox)
 //   mh_keyword_map       "keyword=sequence ...": IMAP keywords under sequence names of one's choice
 //   mh_lock_timeout      how long to wait for a folder's lock (20s)
-//   mh_new_mail          unseen | as-mh: what new mail is that no MH tool has decided about (unseen)
+//   mh_new_mail          unseen | as-mh: what new mail is that no MH tool decides about (unseen)
 //   mh_profile           path of the profile (~/.mh_profile)
 //   mh_refile_flags      yes | no: a message that comes back keeps its flags (yes)
 //   mh_unseen_grace      how long to wait for an MH tool to decide about new mail (10s)

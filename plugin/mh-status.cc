@@ -10,8 +10,8 @@
 namespace mh {
 namespace {
 
-// Of all that Folder::unchanged() compares. 12 bytes in the list index. The lowest bit of the stamps
-// says that nmh's context is one of them.
+// Of all that Folder::unchanged() compares. 12 bytes in the list index. The lowest bit of the
+// stamps says that nmh's context is one of them.
 struct ListRecord {
   uint32_t stamps_low;
   uint32_t stamps_high;

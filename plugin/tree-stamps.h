@@ -2,11 +2,12 @@
 //
 // Tells whether folders were made, removed or renamed by others since the tree was last read.
 //
-// Dovecot reads the tree at the first LIST of a session and keeps what it found in its list index; what
-// `folder -create`, `rmf` or mv do after that it does not see. Reading a tree again for each LIST would
-// read every directory that has subfolders, with all its messages. A stat of each directory that was
-// read costs little: in a folder without subfolders the number of links says that it still has none,
-// and only in the others the time of the last change counts, which mail changes too.
+// Dovecot reads the tree at the first LIST of a session and keeps what it found in its list index;
+// what `folder -create`, `rmf` or mv do after that it does not see. Reading a tree again for each
+// LIST would read every directory that has subfolders, with all its messages. A stat of each
+// directory that was read costs little: in a folder without subfolders the number of links says
+// that it still has none, and only in the others the time of the last change counts, which mail
+// changes too.
 #pragma once
 
 #include <cstdint>

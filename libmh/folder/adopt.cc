@@ -85,7 +85,8 @@ Status check_original(Fs& fs, const Record& record, TaggedCopy* copy) {
   return take_lease(fs, record, copy);
 }
 
-// Rights, dates and what else there is of a file beside its bytes; then it is on its way to the disk.
+// Rights, dates and what else there is of a file beside its bytes; then it is on its way to the
+// disk.
 Status finish_copy(Fs& fs, const AdoptPlace& place, int file, TaggedCopy* copy) {
   MH_TRY_SET(const FileStat original, fs.fstat(copy->original.get()));
   MH_TRY(fs.chmod(file, original.mode & 07777));

@@ -9,13 +9,13 @@
 // write goes into a file that has no name any more. Therefore:
 //
 //  1. A read lease on the original is held from before the copy until after the exchange: a writer
-//     that comes meanwhile breaks it and waits for us. (Where no lease can be had, the file must have
-//     been quiet for a while.)
+//     that comes meanwhile breaks it and waits for us. (Where no lease can be had, the file must
+//     have been quiet for a while.)
 //  2. What came out of the exchange must be what was copied - inode, size, mtime - and the lease
 //     unbroken; else it is exchanged back and nothing has happened.
 //  3. The original is removed only when nobody has it open (a write lease on it is granted) and it
-//     is unchanged. Else it waits in the state directory; if it was written to after all, it takes its
-//     place in the folder again: that is an edit like any other.
+//     is unchanged. Else it waits in the state directory; if it was written to after all, it takes
+//     its place in the folder again: that is an edit like any other.
 //
 // Between the copy and the exchange a crash leaves a temporary file in the state directory; after
 // the exchange the file itself says who it is. Both are found by sweep(). Only the owner of a file
@@ -33,8 +33,8 @@
 
 namespace mh {
 
-// The way back, a file without its tag, goes the same way. Only such a copy is not to be told from a
-// message by what is in it: until it is whole it bears the name of a message on its way in.
+// The way back, a file without its tag, goes the same way. Only such a copy is not to be told from
+// a message by what is in it: until it is whole it bears the name of a message on its way in.
 //
 // Where adoption works. `workshop` is the directory of the temporary files: tmp/ of the state, or
 // the folder itself when that lies on another file system (then the names begin with a dot).
@@ -58,9 +58,9 @@ struct TaggedCopy {
   Record record;  // as it will be once the exchange is done
 };
 
-// Makes the copy, and starts writing it to disk. kBusy: somebody writes to the file, or it is not (any more) what the record says.
-// kPermission: not ours. kInvalid: cannot be tagged (over 4 GiB). Nothing is left behind on an
-// error.
+// Makes the copy, and starts writing it to disk. kBusy: somebody writes to the file, or it is not
+// (any more) what the record says. kPermission: not ours. kInvalid: cannot be tagged (over 4 GiB).
+// Nothing is left behind on an error.
 Result<TaggedCopy> make_tagged_copy(Fs& fs, const AdoptPlace& place, const Record& record);
 
 // The same the other way: a copy of a tagged message without its tag, the rest byte for byte.
@@ -69,9 +69,9 @@ Result<TaggedCopy> make_untagged_copy(Fs& fs, const AdoptPlace& place, const Rec
 // Waits until the copy is on disk. Of many copies the first one costs most: so all are made before.
 Status flush_copy(Fs& fs, const AdoptPlace& place, TaggedCopy& copy);
 
-// Exchanges it in, flushed, under nmh's lock. On success the file under record.number is the copy, and the
-// original is removed or waits to be. kBusy, kNotFound: the name does not name the original any
-// more; the copy is removed. kUnsupported: there is no RENAME_EXCHANGE here.
+// Exchanges it in, flushed, under nmh's lock. On success the file under record.number is the copy,
+// and the original is removed or waits to be. kBusy, kNotFound: the name does not name the original
+// any more; the copy is removed. kUnsupported: there is no RENAME_EXCHANGE here.
 Status exchange_in(Fs& fs, const AdoptPlace& place, TaggedCopy& copy);
 
 // Looks after what adoptions have left in the workshop: removes dead copies, and originals that are

@@ -307,8 +307,8 @@ void Merge::merge_plane(Plane& plane, FlagChange target) {
   tell_file(plane, target);
 }
 
-// Without the numbers of files that are no messages yet. If the file says anything of these, it will
-// count as rewritten when they come, that is, as written for the numbers of then.
+// Without the numbers of files that are no messages yet. If the file says anything of these, it
+// will count as rewritten when they come, that is, as written for the numbers of then.
 uint64_t Merge::hash_of_the_told() const {
   NumberSet untold;
   for (const std::string_view name : next_.names()) untold.unite(*next_.find(name));

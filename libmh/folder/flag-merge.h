@@ -3,20 +3,20 @@
 // Flags between .mh_sequences (the truth, by number) and the merge base (Dovecot's index, by UID).
 //
 // Pure. Three versions meet: the base, i.e. what both sides agreed on when they last met; the file
-// as it is now, which any MH tool may have rewritten; and our pending changes, made over IMAP since.
-// What the file changed against the base goes to the index; what is pending goes to the file; where
-// both touch the same flag of the same message, the pending change wins. Comparing parsed sets, not time
-// stamps, because `cur` moves with every command of nmh.
+// as it is now, which any MH tool may have rewritten; and our pending changes, made over IMAP
+// since. What the file changed against the base goes to the index; what is pending goes to the
+// file; where both touch the same flag of the same message, the pending change wins. Comparing
+// parsed sets, not time stamps, because `cur` moves with every command of nmh.
 //
 // The hard part is that the file speaks of numbers, and numbers move:
 //
 //  * The file, cur aside, is as we last saw it, but messages were renamed (mv, a script): it is in
-//    old numbers. Every sequence is carried to the new numbers, and a number that names an arrival now
-//    is a stale entry of whatever bore it before: cleared.
-//  * The file was rewritten: it is in new numbers. But nmh drops numbers that it finds no message for: a
-//    message that moved and whose number stands in no sequence any more, old or new, keeps the
-//    flags of the base - unless `cur` stands on it or the writer has visibly carried other moved messages'
-//    flags to their new numbers (pack, sortm): then the file is believed.
+//    old numbers. Every sequence is carried to the new numbers, and a number that names an arrival
+//    now is a stale entry of whatever bore it before: cleared.
+//  * The file was rewritten: it is in new numbers. But nmh drops numbers that it finds no message
+//    for: a message that moved and whose number stands in no sequence any more, old or new, keeps
+//    the flags of the base - unless `cur` stands on it or the writer has visibly carried other
+//    moved messages' flags to their new numbers (pack, sortm): then the file is believed.
 //  * No base: the file is believed as it stands.
 //
 // In the draft folder every message is a draft because it is there. That is no sequence: the file
@@ -29,9 +29,9 @@
 //
 // Keywords: Dovecot writes the list of all keywords of a folder anew with each one that is added
 // and tells each client all of them, so ten thousand sequences would cost seconds and megabytes.
-// Beyond kMostKeywords a sequence is no keyword, and stays in the file as it is. Those that messages
-// bear already, or that a client asks for, come first, then the others by name: so the choice does
-// not change from merge to merge.
+// Beyond kMostKeywords a sequence is no keyword, and stays in the file as it is. Those that
+// messages bear already, or that a client asks for, come first, then the others by name: so the
+// choice does not change from merge to merge.
 #pragma once
 
 #include <cstdint>

@@ -4,8 +4,8 @@
 // taking them away again.
 //
 // The copies are made and flushed without any lock; the exchange is done under the folder lock and
-// nmh's lock, for the messages of one batch. The directory has changed then, and the next sync lists
-// it again: so a batch is not too small.
+// nmh's lock, for the messages of one batch. The directory has changed then, and the next sync
+// lists it again: so a batch is not too small.
 #include <fcntl.h>
 
 #include <algorithm>

@@ -3,12 +3,13 @@
 // Folder: flags, under nmh's lock.
 //
 // A number is valid only while that lock is held, and only if the folder is still as it was listed:
-// so the directory is looked at again after the lock was taken. The text to be written is journalled
-// before, with what it replaces (not flushed: against a killed process the kernel keeps it, and a
-// torn file after a power loss is as old as the index that was not committed). A file found torn -
-// the new text up to some byte, from there on the old one - is completed from the journal. One with
-// zeros in it, which no program writes, lost a block when the power went: it is completed likewise,
-// or they are left out, as is a torn last line. Nothing else is: what another program has written since stays.
+// so the directory is looked at again after the lock was taken. The text to be written is
+// journalled before, with what it replaces (not flushed: against a killed process the kernel keeps
+// it, and a torn file after a power loss is as old as the index that was not committed). A file
+// found torn - the new text up to some byte, from there on the old one - is completed from the
+// journal. One with zeros in it, which no program writes, lost a block when the power went: it is
+// completed likewise, or they are left out, as is a torn last line. Nothing else is: what another
+// program has written since stays.
 #include <algorithm>
 
 #include "libmh/folder/folder-impl.h"
@@ -36,8 +37,8 @@ std::string without_torn_end(std::string text) {
   return text;
 }
 
-// Whether each byte is of the old or the new text, or of a block that was never written when the power
-// went.
+// Whether each byte is of the old or the new text, or of a block that was never written when the
+// power went.
 bool is_mix(std::string_view text, std::string_view before, std::string_view intended) {
   for (size_t i = 0; i < text.size(); ++i) {
     const bool is_old = i < before.size() && text[i] == before[i];
@@ -57,8 +58,8 @@ void forget(FlagSets* flags, const NumberSet& uids) {
 
 }  // namespace
 
-// Where a part of the folder could not be listed (a bad block), no removal is believed, and a message
-// may seem to bear the number that another one has got since.
+// Where a part of the folder could not be listed (a bad block), no removal is believed, and a
+// message may seem to bear the number that another one has got since.
 bool Folder::Impl::numbers_are_sure() const {
   if (listing->whole) return true;
   std::map<uint32_t, uint64_t> inode_of;
@@ -140,7 +141,8 @@ void Folder::Impl::recheck(Nanoseconds at) {
   if (now.recheck_at == 0 || at < now.recheck_at) now.recheck_at = at;
 }
 
-// What to remember of the directory. Without a merge of the flags nothing is: so that the next sync comes.
+// What to remember of the directory. Without a merge of the flags nothing is: so that the next sync
+// comes.
 void Folder::Impl::remember_directory(bool merged) {
   now.recheck_at = 0;
   now.untidy = what_is_untidy();

@@ -18,7 +18,8 @@
 
 namespace mh {
 
-// Numbers of messages that vanished this recently (seconds) are not given again: exmh holds numbers.
+// Numbers of messages that vanished this recently (seconds) are not given again: exmh holds
+// numbers.
 inline constexpr int64_t kNumberRest = 600;
 // For how long a new message is kept from being written to: see folder-guard.cc.
 inline constexpr Nanoseconds kGuardTime = 60 * kSecond;

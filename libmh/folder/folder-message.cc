@@ -2,13 +2,13 @@
 //
 // Folder: opening one message.
 //
-// What the caller remembers (number, prefix, a stamp of inode, size, mtime and ctime) is enough for a
-// file that is as it was: one open and one fstat. When the stamp differs, the folder was packed, the
-// message annotated, edited or removed, and the caller has not synced yet; or the content was never
-// compared since a rename. Then the record is looked up, the file found by its inode, and its
-// content compared: a message that was edited is never served under its old UID. A listing that runs
-// beside a pack can miss a name that moves, so a message is gone only if it is not found while the
-// directory stands still.
+// What the caller remembers (number, prefix, a stamp of inode, size, mtime and ctime) is enough for
+// a file that is as it was: one open and one fstat. When the stamp differs, the folder was packed,
+// the message annotated, edited or removed, and the caller has not synced yet; or the content was
+// never compared since a rename. Then the record is looked up, the file found by its inode, and its
+// content compared: a message that was edited is never served under its old UID. A listing that
+// runs beside a pack can miss a name that moves, so a message is gone only if it is not found while
+// the directory stands still.
 #include <fcntl.h>
 
 #include <algorithm>

@@ -14,9 +14,9 @@
 //  * A context that is empty since a moment ago is being written, and not believed yet.
 //  * It is written in place, under the same lock, for as short a time as can be; read without it.
 //  * What we write between the beginning and the end of a command is overwritten by it, as one
-//    command of nmh overwrites another's. No lock prevents that. So what a client has stored is kept
-//    in mind for a moment, and written once more if all of it is found missing; only once, and only
-//    while the index still has it: else somebody has taken it off again.
+//    command of nmh overwrites another's. No lock prevents that. So what a client has stored is
+//    kept in mind for a moment, and written once more if all of it is found missing; only once, and
+//    only while the index still has it: else somebody has taken it off again.
 //
 // The context is the user's and of all folders: nothing of it is journalled. At a kill in the
 // middle of a write the kernel leaves a page whole, and few contexts are larger than one.
@@ -101,7 +101,8 @@ SequencesFile* Folder::Impl::context_file() {
 }
 
 // Without a sequences file the context is made when it is needed. For a folder that is only read it
-// must be there: who never used nmh has his flags nowhere, and is told that the folder is read-only.
+// must be there: who never used nmh has his flags nowhere, and is told that the folder is
+// read-only.
 bool Folder::Impl::may_write_context() {
   if (context_file() == nullptr || context_refused) return false;
   return settings.sequences_name.empty() ||

@@ -116,8 +116,8 @@ Folder::Impl::TagEvidence Folder::Impl::read_tags(uint32_t uidvalidity) {
   return evidence;
 }
 
-// Puts these facts, or none under a new UIDVALIDITY, in the place of a journal that `may_go`. Whoever
-// was faster has done it.
+// Puts these facts, or none under a new UIDVALIDITY, in the place of a journal that `may_go`.
+// Whoever was faster has done it.
 Status Folder::Impl::replace_journal(JournalState facts, uint32_t above,
                                      const std::function<bool(const Result<Journal>&)>& may_go) {
   const bool is_new = facts.header.uidvalidity == 0;

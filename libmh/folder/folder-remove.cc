@@ -72,8 +72,8 @@ void Folder::Impl::spare(const std::string& name, uint32_t number) {
   swept_outgoing = false;
 }
 
-// Removes the file under this number if it is this one; false when it is not. `backup`: as rmm does,
-// which leaves it under its number with a comma.
+// Removes the file under this number if it is this one; false when it is not. `backup`: as rmm
+// does, which leaves it under its number with a comma.
 Result<bool> Folder::Impl::remove_file(uint32_t number, const Record& record, bool backup) {
   MH_TRY_SET(const int to, open_workshop());
   const std::string plain = std::to_string(number);
@@ -121,7 +121,8 @@ void Folder::Impl::remove_asked(const FlagsInput& input, Removed* removed) {
   if (!done) warn("messages could not be removed: " + done.error().message());
 }
 
-// Under nmh's lock where there is one, with a listing that holds. Those that are not what they were stay.
+// Under nmh's lock where there is one, with a listing that holds. Those that are not what they were
+// stay.
 Status Folder::Impl::remove_messages(const NumberSet& uids, const FlagsOf& flags_of,
                                      Removed* removed) {
   Status failed;

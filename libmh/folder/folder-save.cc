@@ -3,9 +3,9 @@
 // Folder: messages that come in through us.
 //
 // Everything slow - text, length, hash, flush - is done before any lock is taken. Under the folder
-// lock, after a sync: the intents are journalled and flushed, so that no UID given here can be given
-// again; under nmh's lock the files get their numbers, and the sequences are written once for all of
-// them; the directory is flushed; the caller commits its index; the intents are void.
+// lock, after a sync: the intents are journalled and flushed, so that no UID given here can be
+// given again; under nmh's lock the files get their numbers, and the sequences are written once for
+// all of them; the directory is flushed; the caller commits its index; the intents are void.
 //
 // A process that dies in between leaves intents in the journal. Whoever syncs next looks at each
 // transaction: when all its files are in the folder it is finished - the flags are in the intents -

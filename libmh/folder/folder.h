@@ -7,8 +7,8 @@
 //   unchanged(memory)   two stats, no lock; done when nothing moved
 //   look()              list and read ahead, without any lock
 //   lock()              the folder lock; the journal is read to its end
-//   sync_files()        list again if the folder moved, reconcile, give UIDs; one append, one flush.
-//                       From here on the UIDs are given for ever
+//   sync_files()        list again if the folder moved, reconcile, give UIDs; one append, one
+//                       flush. From here on the UIDs are given for ever
 //   ...                 the caller begins its index transaction: what changed_since() names
 //   sync_flags()        under nmh's lock: is the listing still true? merge; journal, write the file
 //   ...                 the caller commits its index, with memory()
@@ -16,8 +16,8 @@
 //
 // The index is derived from the journal: it remembers up to where (generation and offset), so a
 // crash between flush and index commit is made up for by the next sync. When nmh's lock is busy, or
-// the folder moved since it was listed, sync_flags() says so; the caller commits what it has without
-// consuming its pending flag changes, and syncs again.
+// the folder moved since it was listed, sync_flags() says so; the caller commits what it has
+// without consuming its pending flag changes, and syncs again.
 //
 // In a big folder look() asks for the next numbers only, when it finds arrivals there: they are
 // announced at once, and flags are not merged (sync_flags() says busy), for nothing else of the
@@ -195,11 +195,11 @@ class Folder {
   Result<Guid> mailbox_guid();
 
   // Two stats, three where flags come from nmh's context. False also when recheck_at has come, or
-  // open_message() found something amiss. kNotFound: the folder was removed. True while the folder still is as it was when arrivals were
-  // announced, until the pass is due.
+  // open_message() found something amiss. kNotFound: the folder was removed. True while the folder
+  // still is as it was when arrivals were announced, until the pass is due.
   Result<bool> unchanged(const FolderMemory& memory);
-  // Somebody was seen to write into a message, which changes no directory: unchanged() is false until
-  // the next pass over all files.
+  // Somebody was seen to write into a message, which changes no directory: unchanged() is false
+  // until the next pass over all files.
   void distrust();
   // Lists the folder and reads what reconcile() will ask for, so that the lock is held briefly.
   // Without `arrivals_first` all of it, however big it is.
@@ -232,24 +232,24 @@ class Folder {
   FolderMemory memory() const;
   // HIGHESTMODSEQ has come to `modseq`: extends the floor durably when it is near.
   Status reserve_modseq(uint64_t modseq);
-  // After a sync: gives messages, finished and flushed, their numbers and flags. Their UIDs are set,
-  // each another one, none below uidnext(). All of them come into the folder or, on an error, none.
-  // kBusy names who holds nmh's lock. Returns `memory` with what is different now: as it was if
-  // somebody else changed the folder too. After a crash see PendingSave.
+  // After a sync: gives messages, finished and flushed, their numbers and flags. Their UIDs are
+  // set, each another one, none below uidnext(). All of them come into the folder or, on an error,
+  // none. kBusy names who holds nmh's lock. Returns `memory` with what is different now: as it was
+  // if somebody else changed the folder too. After a crash see PendingSave.
   Result<FolderMemory> store_messages(std::span<NewMessage> messages, const FolderMemory& memory);
   // Whether a process that died has begun to save messages.
   bool has_unfinished_saves() const;
   // The index has all that was saved (or FilesOutcome::saved): nothing is to be finished any more.
   Status saves_finished();
   // Whether messages are given tags at all. Switched off, everything that tags tell is in the
-  // journal before this returns; switched on, those whose tag another program has taken away get one
-  // again.
+  // journal before this returns; switched on, those whose tag another program has taken away get
+  // one again.
   Status set_tagging(bool on);
   // The whole file system was put back to an older state, the journal with it: UIDs and MODSEQs
   // that may have been given since are never given again.
   Status pass_over_lost_uids();
-  // How the caller's index was when it was last committed; see libmh/store/index-seal.h. nullopt: not
-  // known. Written under the lock; what fails costs a comparison of everything, no truth.
+  // How the caller's index was when it was last committed; see libmh/store/index-seal.h. nullopt:
+  // not known. Written under the lock; what fails costs a comparison of everything, no truth.
   std::optional<IndexSeal> index_seal() const;
   void set_index_seal(const IndexSeal& seal);
   // Folds the journal into the store, and compacts it, when that is worth it or the last sync was
@@ -270,8 +270,8 @@ class Folder {
   Status change_identity(const Identity& wanted);
 
   // Opens the message by its hint; when that does not hold, looks it up. kNotFound: it is gone or
-  // was edited; the next sync will say so (unchanged() is false from now on). kPermission and kIo: it
-  // is there and cannot be read.
+  // was edited; the next sync will say so (unchanged() is false from now on). kPermission and kIo:
+  // it is there and cannot be read.
   Result<OpenMessage> open_message(uint32_t uid, const MessageHint& hint);
   // The record of a message without loading all.
   Result<Record> record(uint32_t uid);
@@ -288,9 +288,9 @@ class Folder {
   void drop_message(NewMessage& message);
 
   // Writes tags into up to `most` files that have none yet (see adopt.h); stops after `budget`.
-  // Before that, once, looks after what dead processes and blocked writers have left in the workshop.
-  // Takes the locks itself, for moments. `more`: there are others that can be done now. Costs nothing
-  // when unchanged() was told of a memory that is not untidy.
+  // Before that, once, looks after what dead processes and blocked writers have left in the
+  // workshop. Takes the locks itself, for moments. `more`: there are others that can be done now.
+  // Costs nothing when unchanged() was told of a memory that is not untidy.
   struct Adopted {
     size_t done = 0;
     size_t refused = 0;  // of another owner, a group that we may not give, or too large
@@ -329,8 +329,8 @@ class FolderUnlock {
   Folder& folder_;
 };
 
-// The folder was renamed, or removed (`to` is empty): its private sequences follow, and those of its
-// subfolders. Names as nmh spells them in its context. Without a context nothing is done.
+// The folder was renamed, or removed (`to` is empty): its private sequences follow, and those of
+// its subfolders. Names as nmh spells them in its context. Without a context nothing is done.
 Status move_in_context(Fs& fs, const FolderSettings& settings, const std::string& from,
                        const std::string& to);
 

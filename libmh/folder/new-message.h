@@ -4,12 +4,12 @@
 //
 // It is written into a file without a name (O_TMPFILE) in the folder itself: on the right file
 // system, with the folder's group and quota, and gone by itself when the process dies. Where there
-// are no such files it has a name in the workshop of the folder's state, and its writer holds a lock
-// on it, so that what a dead one left is known and removed.
+// are no such files it has a name in the workshop of the folder's state, and its writer holds a
+// lock on it, so that what a dead one left is known and removed.
 //
 // The first kTagLineSize bytes are kept free for the tag line, the text follows (in a folder that
-// takes no tags it begins at once, and the journal alone knows the message). When the text is there,
-// the tag is written with the UID that the message will most likely get, so that it is
+// takes no tags it begins at once, and the journal alone knows the message). When the text is
+// there, the tag is written with the UID that the message will most likely get, so that it is
 // flushed together with the text, before any lock is taken. Only when another process was faster,
 // it is written again, and flushed again before the file gets its name: no file that has a number
 // ever bears a tag that is not its own.
@@ -50,13 +50,13 @@ struct NewMessagePlace {
 // workshop that remove_dead_messages() takes away.
 Result<NewMessage> make_message(Fs& fs, const NewMessagePlace& place);
 
-// Writes `size` bytes of a file, from `offset` on, as the text: shared where the file system can, else
-// copied. kIo: they are not all there.
+// Writes `size` bytes of a file, from `offset` on, as the text: shared where the file system can,
+// else copied. kIo: they are not all there.
 Status copy_text(Fs& fs, int from, uint64_t offset, uint64_t size, NewMessage& message);
 
 // The text is complete: reads it back for length and hash, makes a GUID if there is none, sets the
-// file's mtime to the internal date, writes the tag for `expected_uid`, and starts writing it all to
-// disk without waiting. kInvalid: too large to be tagged (4 GiB).
+// file's mtime to the internal date, writes the tag for `expected_uid`, and starts writing it all
+// to disk without waiting. kInvalid: too large to be tagged (4 GiB).
 Status finish_message(Fs& fs, NewMessage& message, uint32_t uidvalidity, uint32_t expected_uid,
                       const TagKey& key, bool flush);
 

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 //
-// What a user's MH profile means for the folders of a mail tree: where nmh keeps its context, how it
-// spells a folder there, which folder holds drafts. Dovecot's sessions and the tools must have the
-// same answers, or they would look for flags in different places.
+// What a user's MH profile means for the folders of a mail tree: where nmh keeps its context, how
+// it spells a folder there, which folder holds drafts. Dovecot's sessions and the tools must have
+// the same answers, or they would look for flags in different places.
 #pragma once
 
 #include <string>

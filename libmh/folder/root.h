@@ -42,7 +42,8 @@ struct Location {
   bool may_tag = true;  // false: the folder really lies outside the tree of this state
 };
 
-// UIDVALIDITYs, in seconds, run ahead of the clock by at most the number of folders made in a burst.
+// UIDVALIDITYs, in seconds, run ahead of the clock by at most the number of folders made in a
+// burst.
 inline constexpr Nanoseconds kPlausibleAhead = 1 << 20;
 
 class Root {

@@ -38,8 +38,8 @@ std::string guid_text(const Guid& guid);
 
 // UIDVALIDITYs follow the clock, so those of all trees lie near now. What only one user or session
 // sees, because the tree's own state cannot be written, must never look like them: a state of one
-// user's own lags behind by so much, one in memory is below kPrivateUidvalidities. So the tree's own
-// are greater, if it gets any one day.
+// user's own lags behind by so much, one in memory is below kPrivateUidvalidities. So the tree's
+// own are greater, if it gets any one day.
 inline constexpr uint32_t kPrivateUidvalidityLag = 1u << 30;
 inline constexpr uint32_t kPrivateUidvalidities = 1u << 29;
 
@@ -49,8 +49,8 @@ class StateRoot {
   // (the parent must exist). kNotFound, kPermission.
   static Result<std::unique_ptr<StateRoot>> open(Fs& fs, std::string path, bool create, mode_t mode,
                                                  gid_t gid);
-  // The same for who only looks: nothing is made or written, not even the lock's file. Where there is
-  // no secret no tag can be told to be ours.
+  // The same for who only looks: nothing is made or written, not even the lock's file. Where there
+  // is no secret no tag can be told to be ours.
   static Result<std::unique_ptr<StateRoot>> look(Fs& fs, std::string path);
   // This is a private one: what it gives is told to one user alone.
   void set_private() { uidvalidity_lag_ = kPrivateUidvalidityLag; }

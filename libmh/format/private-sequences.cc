@@ -71,7 +71,8 @@ Changes changes_between(const Sequences& now, std::string_view folder, const Seq
   return changes;
 }
 
-// New lines come behind the last that is not blank: nmh bears with a blank one at the very end only.
+// New lines come behind the last that is not blank: nmh bears with a blank one at the very end
+// only.
 size_t end_of_components(std::string_view text) {
   while (!text.empty()) {
     const size_t newline = text.find_last_of('\n', text.size() - 2);

@@ -3,11 +3,11 @@
 // Where the IMAP message begins in a message file.
 //
 // Above it may stand our tag line, and above that what nmh's anno and repl -annotate prepended
-// ("Replied:", "Forwarded:", "Resent:", or any field a user chose), with an mbox "From " line above,
-// below or among those fields: it was the first line until anno prepended to it. All of that is
-// local and hidden, so that the message never changes while MH annotates it. Without a tag only the
-// "From " line and those three fields are hidden, and the "From " line only as far as no other field
-// is above it. ">From " is content, and so is a second "From " line.
+// ("Replied:", "Forwarded:", "Resent:", or any field a user chose), with an mbox "From " line
+// above, below or among those fields: it was the first line until anno prepended to it. All of that
+// is local and hidden, so that the message never changes while MH annotates it. Without a tag only
+// the "From " line and those three fields are hidden, and the "From " line only as far as no other
+// field is above it. ">From " is content, and so is a second "From " line.
 //
 // A sender can write any number of tag lines anywhere in his header, and may even have got hold of
 // genuine ones (a tag leaves with a file that is forwarded raw). The rules of choose_tag() see to

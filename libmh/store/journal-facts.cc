@@ -91,7 +91,8 @@ uint32_t apply_record(JournalLineReader& line, JournalState& state) {
   return record.uid;
 }
 
-// T <uid> <number> <dropped at> <guid> <inode> <birth> <size> <mtime> <ctime> <internal date> <saved>
+// T <uid> <number> <dropped at> <guid> <inode> <birth> <size> <mtime> <ctime> <internal date>
+// <saved>
 //   <flags>
 uint32_t apply_tombstone(JournalLineReader& line, JournalState& state) {
   Tombstone tombstone;

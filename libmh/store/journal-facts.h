@@ -79,8 +79,8 @@ Applied apply_line(std::string_view line, JournalState& state);
 
 // Facts may be missing: sets rolled_back and lets UIDNEXT limit and floor jump. They stop at their
 // ends, they never wrap. Neither comes out below the age of the journal, in seconds and in
-// units of 64 nanoseconds: when one backup is restored twice, what was given after the first time lies below
-// what is given after the second, unless it was more than a message each second.
+// units of 64 nanoseconds: when one backup is restored twice, what was given after the first time
+// lies below what is given after the second, unless it was more than a message each second.
 void jump(JournalState& state, Nanoseconds now);
 
 }  // namespace mh

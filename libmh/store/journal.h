@@ -41,8 +41,8 @@
 //   - where a file system offers neither birth time nor handle, inode numbers may be made up at
 //     each mount: there a seal that fits in all else is believed, whatever the inode.
 //
-// What lies behind the seal was perhaps never flushed, by a writer that was killed: flush() makes it
-// durable too, for another process may be about to announce it.
+// What lies behind the seal was perhaps never flushed, by a writer that was killed: flush() makes
+// it durable too, for another process may be about to announce it.
 //
 // Writing happens under the folder lock only. append() writes all lines by one write; nothing in
 // them may be told to a client before flush() has returned. Compaction writes a new file, flushes
@@ -95,7 +95,8 @@ inline constexpr std::string_view kFirstSight = "first-sight";
 // Option (O): no tags are written here.
 inline constexpr const char* kNoTags = "notag";
 
-// Option (O): annotations were found while there was no index to be told; void with the first sight.
+// Option (O): annotations were found while there was no index to be told; void with the first
+// sight.
 inline constexpr const char* kUntoldAnnotations = "untold-annotations";
 
 // All facts, as they stand after the last line read.
@@ -179,9 +180,9 @@ class Journal {
   // kReadOnly when not writable(). A journal that is rolled_back is replaced (see above): offset()
   // and generation are new then.
   Status append();
-  // Makes all lines up to offset() durable; no system call when they are. Under the folder lock. A flush
-  // that failed is never just repeated (the kernel forgets what it could not write): the facts are
-  // written into a new file instead, here or at the next call.
+  // Makes all lines up to offset() durable; no system call when they are. Under the folder lock. A
+  // flush that failed is never just repeated (the kernel forgets what it could not write): the
+  // facts are written into a new file instead, here or at the next call.
   Status flush();
 
  private:

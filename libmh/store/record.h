@@ -92,7 +92,8 @@ struct Tombstone {
 inline constexpr int64_t kTombstoneSeconds = 30 * 24 * 3600;
 
 // A message that is being saved: written before its file gets a name in the folder, void once the
-// index has it. Messages of one transaction share `first`: all of them come into the folder or none.
+// index has it. Messages of one transaction share `first`: all of them come into the folder or
+// none.
 struct PendingSave {
   uint32_t uid = 0;
   uint32_t first = 0;  // the lowest UID of the transaction

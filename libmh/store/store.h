@@ -8,9 +8,9 @@
 // store that can be opened is complete (its header record is written last and counts the others).
 // Writing is done under the folder lock.
 //
-// On any doubt - a checksum, a count, a version - header(), load() and get() return kCorrupt and the
-// caller builds a new one. A store that is there but cannot be read for another reason (no right,
-// no memory) says so by another error; it is no use either, and no reason to lose anything.
+// On any doubt - a checksum, a count, a version - header(), load() and get() return kCorrupt and
+// the caller builds a new one. A store that is there but cannot be read for another reason (no
+// right, no memory) says so by another error; it is no use either, and no reason to lose anything.
 #pragma once
 
 #include <cstdint>
@@ -64,7 +64,8 @@ std::unique_ptr<Store> open_bdb_store(Fs& fs, int state_dir, std::string state_d
 // Keeps everything in memory: folders without writable state, tests.
 std::unique_ptr<Store> make_memory_store();
 
-// What replace() asks of its records: UIDs ascending, none 0 or 4294967295. For the makers of stores.
+// What replace() asks of its records: UIDs ascending, none 0 or 4294967295. For the makers of
+// stores.
 Status check_records(std::span<const Record> records);
 
 }  // namespace mh

@@ -48,8 +48,9 @@ class Fd {
 using Nanoseconds = int64_t;
 inline constexpr Nanoseconds kSecond = 1'000'000'000;
 inline constexpr Nanoseconds kMillisecond = 1'000'000;
-// The times of files end here, in the year 2191, and begin as far before 1970: later ones (a `touch`
-// may set any) are seen as this. So a difference to the clock, or a few seconds more, never overflow.
+// The times of files end here, in the year 2191, and begin as far before 1970: later ones (a
+// `touch` may set any) are seen as this. So a difference to the clock, or a few seconds more, never
+// overflow.
 inline constexpr Nanoseconds kLastTime = 7'000'000'000 * kSecond;
 // For set_times: this stamp stays as it is.
 inline constexpr Nanoseconds kLeaveTime = std::numeric_limits<Nanoseconds>::min();

@@ -98,8 +98,8 @@ class SequencesFile::Hold {
 
   // There was no file: see above.
   bool made() const { return made_; }
-  // There was a dot lock that somebody left long ago. It is gone if locking is kDot; else it is still
-  // there, as it is not ours to remove.
+  // There was a dot lock that somebody left long ago. It is gone if locking is kDot; else it is
+  // still there, as it is not ours to remove.
   bool passed_stale_lock() const { return passed_stale_lock_; }
   // kBusy when the name no longer is the locked file: whoever replaced it knows no lock, what was
   // read before is void, and the hold is worth nothing any more.

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 //
-// Profile, context or sequences file of any bytes: what is read can be written again, and is read as
-// the same then, without a complaint.
+// Profile, context or sequences file of any bytes: what is read can be written again, and is read
+// as the same then, without a complaint.
 #include "libmh/format/component-text.h"
 
 #include <algorithm>

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 //
-// A folder path, a newline, a public sequences file, a NUL, what is wanted, a NUL, and a context file
-// of any bytes.
+// A folder path, a newline, a public sequences file, a NUL, what is wanted, a NUL, and a context
+// file of any bytes.
 #include "libmh/format/private-sequences.h"
 
 #include <set>

@@ -3,7 +3,7 @@
 // A process that works in a folder as libmh does, to be stopped and killed by tests:
 //
 //   actor mark FOLDER SEQUENCE MESSAGE-ID    adds that message to a sequence of its folder
-//   actor mark-by-rename ...                 the same by a new file and rename, without lock: the control
+//   actor mark-by-rename ...                 by a new file and rename, without lock: the control
 //                                            that shows that a test would notice
 //   actor replace DIRECTORY NAME CONTENT     replace_file
 //

@@ -168,7 +168,8 @@ void check_flags(FolderClient& client, const std::map<int, uint32_t>& found,
     const auto& message = client.messages().at(uid);
     const uint32_t number = message.hint.number;
     std::set<std::string> flags = message.flags;
-    // Without the index and the journal's word it counts as an arrival that nobody has decided about.
+    // Without the index and the journal's word it counts as an arrival that nobody has decided
+    // about.
     if (!expected.unsure.contains({i, "\\Seen"})) {
       EXPECT_EQ(flags.contains("\\Seen"), !in_file("unseen", number)) << what << ": " << i << text;
     }

@@ -19,8 +19,8 @@
 //   MHGATE_DELAY_AT=at:ms      sleeps before the call
 //   MHGATE_WAIT_AT=at:path     makes <path>.reached, goes on when <path>.go is there, or after 60 s
 //   MHGATE_CONTROL=file        holds lines like the above without "MHGATE_"; read anew when it
-//                              changes, and counting starts anew then. For servers, whose environment is
-//                              fixed when they start.
+//                              changes, and counting starts anew then. For servers, whose
+//                              environment is fixed when they start.
 //
 // `at` is n, the n-th of all counted calls of a process, or call/n, the n-th of that name.
 //

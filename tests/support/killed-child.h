@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 //
-// Kills a forked copy of the test at its n-th system call that changes files, whoever makes it: also
-// those of a library that knows no Fs. The kernel tells each call (ptrace), nothing is preloaded.
+// Kills a forked copy of the test at its n-th system call that changes files, whoever makes it:
+// also those of a library that knows no Fs. The kernel tells each call (ptrace), nothing is
+// preloaded.
 #pragma once
 
 #include <functional>

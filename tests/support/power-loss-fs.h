@@ -3,9 +3,9 @@
 // PowerLossFs: an Fs that remembers what has been flushed, and shows what the loss of power may
 // leave.
 //
-// All calls but flushes do the real thing below a root. Beside that it keeps, for each file, the content of its
-// last flush and the writes since; for each directory, the names of its last flush and the changes
-// since. leave() then makes a tree as the disk could have it if the power went now:
+// All calls but flushes do the real thing below a root. Beside that it keeps, for each file, the
+// content of its last flush and the writes since; for each directory, the names of its last flush
+// and the changes since. leave() then makes a tree as the disk could have it if the power went now:
 //
 //  - of a file, each block of 512 bytes written since the flush is there or not, one by one; its
 //    length is any that it has had since; a part never written reads as zeros

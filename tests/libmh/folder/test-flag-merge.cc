@@ -428,8 +428,8 @@ TEST_F(DraftFolderTest, InAnotherFolderTheFlagOfTheIndexGoesAgain) {
   EXPECT_EQ("+ -11-13", told_[flag(kDraft)]);
 }
 
-// It was there, flagged by its maker, when a merge did not know it yet: half-written, or the disk was
-// full.
+// It was there, flagged by its maker, when a merge did not know it yet: half-written, or the disk
+// was full.
 TEST_F(FlagMergeTest, FlagsOfAFileThatIsNotAnnouncedYetAreNotStale) {
   input_.files_untold = true;
   file_is("flagged: 4\nunseen: 4\n");

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 //
-// Callers without an index, and the way back: Folder::sync_arrivals(), set_tagging(), remove_tags().
+// Callers without an index, and the way back: Folder::sync_arrivals(), set_tagging(),
+// remove_tags().
 #include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

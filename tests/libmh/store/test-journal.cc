@@ -320,8 +320,8 @@ TEST_F(JournalTest, WhatIsMissingBehindTheSealWasNeverTold) {
 
 // ---- Facts that may be missing --------------------------------------------------------------
 
-// The lines before it may be flushed then, the seal says nothing of them: what is missing behind the
-// sealed end is no damage.
+// The lines before it may be flushed then, the seal says nothing of them: what is missing behind
+// the sealed end is no damage.
 TEST_F(JournalTest, ATornTailIsNeverSealed) {
   create_with(2);
   const std::string seal = dir_.read("journal.seal");
