@@ -106,6 +106,8 @@ struct Folder::Impl {
   // Writes facts: to the journal durably, or to memory. On an error nothing of them counts.
   Status commit(const std::vector<Record>& changed, const std::vector<Tombstone>& dropped);
   void apply_to_records(const std::vector<Record>& changed, const std::vector<Tombstone>& dropped);
+  bool records_are_current() const;
+  void follow_journal(const std::vector<Record>& changed, const std::vector<Tombstone>& dropped);
 
   // folder-recovery.cc
   Status recover_journal();

@@ -287,17 +287,14 @@ Status Folder::Impl::note_saved(std::span<const NewMessage> messages) {
     const uint32_t uid = message.record.uid;
     if (several) journal->add_pending_save({uid, uid, 1, message.flags});
   }
+  const bool current = records_are_current();
   Status done = journal->append();
   if (done && several && settings.flush) done = journal->flush();
   if (!done) {
     journal->discard_pending();
     return done;
   }
-  if (loaded) {
-    apply_to_records(records_now, {});
-    records_generation = journal->state().header.generation;
-    records_offset = journal->offset();
-  }
+  if (current) follow_journal(records_now, {});
   return {};
 }
 

@@ -155,7 +155,7 @@ Status Folder::Impl::load_records() {
   }
   const JournalState& facts = journal->state();
   const uint64_t generation = facts.header.generation;
-  if (loaded && records_generation == generation && records_offset == journal->offset()) return {};
+  if (records_are_current()) return {};
   std::optional<NumberSet> changed;
   if (loaded && records_generation == generation) {
     if (auto since = journal->changed_since(records_offset)) changed = std::move(*since);
@@ -206,16 +206,29 @@ Status Folder::Impl::commit(const std::vector<Record>& changed,
   for (const Record& record : changed) journal->add_record(record);
   for (const Tombstone& tombstone : dropped) journal->add_tombstone(tombstone);
   if (!journal->has_pending()) return {};
+  const bool current = records_are_current();
   Status done = journal->append();
   if (done && settings.flush) done = journal->flush();
   if (!done) {
     journal->discard_pending();
     return done;
   }
+  if (current) follow_journal(changed, dropped);
+  return {};
+}
+
+bool Folder::Impl::records_are_current() const {
+  return loaded && records_generation == journal->state().header.generation &&
+         records_offset == journal->offset();
+}
+
+// After an append to a journal that the records were up to: where they were not, what others have
+// written lies between, and load_records() reads it together with this.
+void Folder::Impl::follow_journal(const std::vector<Record>& changed,
+                                  const std::vector<Tombstone>& dropped) {
   apply_to_records(changed, dropped);
   records_generation = journal->state().header.generation;
   records_offset = journal->offset();
-  return {};
 }
 
 void Folder::Impl::apply_to_records(const std::vector<Record>& changed,

@@ -220,6 +220,33 @@ TEST_F(SaveTest, AnotherProcessWasFasterSoTheGuessOfTheUidIsWrong) {
   expect_sane(client_);
 }
 
+// Two processes share one index. The one that saves finds it up to date and lists nothing: what it
+// had read of the folder before is then older than what it writes.
+TEST_F(SaveTest, WhatAnotherProcessRemovedDoesNotComeBackWithTheNextSave) {
+  start();
+  client_.keep_index_in(temp_.path("index"));
+  must(client_.sync());
+  append({mail(4)});
+  FolderClient second = other();
+  second.keep_index_in(temp_.path("index"));
+  second.expunge({2, 4});
+  must(second.sync());
+  ASSERT_THAT(second.uids(), ElementsAre(1, 3));
+  client_.lose_index();
+  client_.keep_index_in(temp_.path("index"));
+  fs_.reset();
+  EXPECT_THAT(append({mail(5)}), ElementsAre(5u));
+  EXPECT_EQ(0, fs_.count(FsCall::kList));
+  must(client_.folder().lock());
+  const auto records = client_.folder().records();
+  ASSERT_TRUE(records);
+  std::vector<uint32_t> alive;
+  for (const Record& record : *records) alive.push_back(record.uid);
+  EXPECT_THAT(alive, ElementsAre(1u, 3u, 5u));
+  client_.folder().unlock();
+  expect_sane(client_);
+}
+
 // No file that has a number ever bears a tag that is not its own, also where it has to be written
 // again.
 TEST_F(SaveTest, ATagIsRightBeforeTheFileHasItsNumber) {
