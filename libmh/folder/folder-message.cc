@@ -104,25 +104,29 @@ std::optional<uint32_t> Folder::Impl::number_of(const FileIdentity& file) const 
   return number;
 }
 
-// Not under its number: mv, pack or sortm since the last sync. kBusy: they are still at it.
+// Not under its number: mv, pack or sortm since the last sync. Or somebody writes there, perhaps
+// another message: that is waited for. kBusy: they are still at it.
 Result<OpenMessage> Folder::Impl::open_moved(const Record& record) {
+  Error busy(ErrorKind::kBusy, location.folder + ": messages are being renumbered: try again");
   for (int search = 0; search < kMostSearches; ++search) {
     const Nanoseconds began = fs.now();
     MH_TRY_SET(const FileStat before, fs.fstat(dir.get()));
-    if (const auto number = number_of(record.file)) {
-      auto file = open_number(*number);
-      if (file) {
-        MH_TRY_SET(const bool same, is_message(record, &*file));
-        if (same) return file;
-      }
+    bool written = false;
+    auto file = open_number(number_of(record.file).value_or(record.number));
+    if (file) {
+      const auto same = is_message(record, &*file);
+      if (same && *same) return file;
+      written = !same;
+      if (written) busy = same.error();
+      if (written && busy.kind() != ErrorKind::kBusy) return tl::unexpected<Error>(busy);
     }
     MH_TRY_SET(const FileStat after, fs.fstat(dir.get()));
     const bool stood_still = DirectoryStamp::of(before) == DirectoryStamp::of(after) &&
                              std::max(before.mtime, before.ctime) + kBetweenSearches < began;
-    if (stood_still) return tl::unexpected<Error>(gone(record.uid));
+    if (stood_still && !written) return tl::unexpected<Error>(gone(record.uid));
     fs.sleep(kBetweenSearches);
   }
-  return fail(ErrorKind::kBusy, location.folder + ": messages are being renumbered: try again");
+  return tl::unexpected<Error>(busy);
 }
 
 Result<OpenMessage> Folder::open_message(uint32_t uid, const MessageHint& hint) {
@@ -144,8 +148,9 @@ Result<OpenMessage> Folder::open_message(uint32_t uid, const MessageHint& hint) 
                                  file.error().kind() == ErrorKind::kIo);
   if (refused) return file;
   if (file) {
-    MH_TRY_SET(const bool same, in.is_message(*known, &*file));
-    if (same) return file;
+    const auto same = in.is_message(*known, &*file);
+    if (same && *same) return file;
+    if (!same && same.error().kind() != ErrorKind::kBusy) return pass_on(same);
   }
   in.suspicious = true;
   return in.open_moved(*known);

@@ -247,6 +247,43 @@ TEST_F(SaveTest, WhatAnotherProcessRemovedDoesNotComeBackWithTheNextSave) {
   expect_sane(client_);
 }
 
+// inc gives the number of a message that was removed to the next one at once. What it writes says
+// nothing of the old one, and is waited for.
+TEST_F(SaveTest, AMessageWhoseNumberIsBeingWrittenAnewIsGone) {
+  start();
+  must(Fs::posix().unlink(temp_.fd(), "Mail/inbox/3"));
+  std::ofstream writer(at("3"));
+  writer << "Subject: another";
+  writer.flush();
+  fs_.before(FsCall::kSleep, 3, [&] { writer.close(); });
+  const auto shown = client_.fetch(3);
+  ASSERT_FALSE(shown);
+  EXPECT_EQ(ErrorKind::kNotFound, shown.error().kind()) << shown.error().message();
+}
+
+TEST_F(SaveTest, AMessageThatIsBeingRestoredIsShownWhenThatIsDone) {
+  start();
+  must(Fs::posix().unlink(temp_.fd(), "Mail/inbox/3"));
+  std::ofstream writer(at("3"));
+  fs_.before(FsCall::kSleep, 3, [&] {
+    writer << text(3);
+    writer.close();
+    run("touch -d '1 hour ago' " + at("3"));
+  });
+  EXPECT_EQ(text(3), client_.fetch(3).value_or("none"));
+}
+
+TEST_F(SaveTest, AWriterThatDoesNotEndIsNotWaitedForForEver) {
+  start();
+  std::ofstream writer(at("3"), std::ios::app);
+  writer << "more";
+  writer.flush();
+  const auto shown = client_.fetch(3);
+  ASSERT_FALSE(shown);
+  EXPECT_EQ(ErrorKind::kBusy, shown.error().kind());
+  EXPECT_THAT(shown.error().message(), EndsWith("is being written to: try again"));
+}
+
 // No file that has a number ever bears a tag that is not its own, also where it has to be written
 // again.
 TEST_F(SaveTest, ATagIsRightBeforeTheFileHasItsNumber) {
