@@ -14,6 +14,7 @@ plugin_tests += tests/plugin/test-hostile.py
 plugin_tests += tests/plugin/test-idle.py
 plugin_tests += tests/plugin/test-list.py
 plugin_tests += tests/plugin/test-loss.py
+plugin_tests += tests/plugin/test-many-idle.py
 plugin_tests += tests/plugin/test-names.py
 plugin_tests += tests/plugin/test-nmh-between-sessions.py
 plugin_tests += tests/plugin/test-notify.py
