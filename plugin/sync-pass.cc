@@ -66,8 +66,8 @@ class Sync {
   int reset_index();
   int write_index(bool* again);
 
-  static bool fits_index(const IndexSync& index, std::span<const Record> records,
-                         const std::optional<NumberSet>& changed);
+  static uint32_t missing_in(const IndexSync& index, std::span<const Record> records,
+                             const std::optional<NumberSet>& changed);
   void follow_files(const IndexSync& index, std::span<const Record> records,
                     const std::optional<NumberSet>& changed, bool merged);
   void follow(const IndexSync& index, const Record& record, bool merged);
@@ -295,16 +295,17 @@ bool Sync::repair_index() {
 }
 
 // An index can only be appended to. A message that it does not have, below its next UID, means that
-// it is not the one that followed this journal.
-bool Sync::fits_index(const IndexSync& index, std::span<const Record> records,
-                      const std::optional<NumberSet>& changed) {
+// it is not the one that followed this journal. Gives its UID, or 0.
+uint32_t Sync::missing_in(const IndexSync& index, std::span<const Record> records,
+                          const std::optional<NumberSet>& changed) {
   const uint32_t next_uid = index.header().next_uid;
   const auto missing = [&](const Record& record) {
     uint32_t seq;
     return record.uid < next_uid && (!changed || changed->contains(record.uid)) &&
            !mail_index_lookup_seq(index.view, record.uid, &seq);
   };
-  return std::none_of(records.begin(), records.end(), missing);
+  const auto found = std::find_if(records.begin(), records.end(), missing);
+  return found != records.end() ? found->uid : 0;
 }
 
 int Sync::write_index(bool* again) {
@@ -312,6 +313,7 @@ int Sync::write_index(bool* again) {
   if (!records) return set_error(box_, records.error(), "reading the records of the folder");
   std::optional<NumberSet> changed;
   if (memory_) changed = folder_.changed_since(memory_->generation, memory_->journal_offset);
+  uint32_t missing;
   {
     IndexSync index(box_);
     if (!index.begin()) {
@@ -319,7 +321,8 @@ int Sync::write_index(bool* again) {
       state_.index_broken = !*again;
       return *again ? 0 : -1;
     }
-    if (fits_index(index, *records, changed)) {
+    missing = missing_in(index, *records, changed);
+    if (missing == 0) {
       FlagSync flags(box_, files_, memory_, newer_than_, std::exchange(carried_over_, {}));
       flags.merge(index, *records);
       *again = flags.moved();
@@ -341,7 +344,7 @@ int Sync::write_index(bool* again) {
       return 0;
     }
   }
-  e_warning(box_->event, "mh: the index lacks messages that the folder has: made anew");
+  e_warning(box_->event, "mh: the index lacks UID %u, which the folder has: made anew", missing);
   if (reset_index() < 0) return -1;
   return write_index(again);
 }

@@ -78,6 +78,47 @@ class FolderRepair : public ::testing::Test {
   FaultFs fs_;
 };
 
+// ---- Several processes ----------------------------------------------------------------------
+
+// Its journal was read, for the lock, and its records were not: the lines between were skipped, and
+// the message was given another UID.
+TEST_F(FolderRepair, WhatAnotherProcessHasFoundStaysKnownWhenSomethingElseIsWritten) {
+  FolderClient first = session();
+  sync(first);
+  ASSERT_EQ(3u, first.folder().records()->size());
+  put("4", mail(4));
+  FolderClient second = session();
+  sync(second);
+  ASSERT_EQ(4u, second.uid_of(4));
+
+  ASSERT_TRUE(first.folder().lock());
+  ASSERT_TRUE(first.folder().reserve_modseq(first.folder().modseq_floor() + 1));
+  first.folder().unlock();
+  EXPECT_EQ(4u, first.folder().records()->size());
+  sync(first);
+  EXPECT_EQ(4u, first.uid_of(4));
+}
+
+TEST_F(FolderRepair, WhatAnotherProcessHasFoundStaysKnownWhenAMessageIsSaved) {
+  FolderClient first = session();
+  sync(first);
+  ASSERT_EQ(3u, first.folder().records()->size());
+  put("4", mail(4));
+  FolderClient second = session();
+  sync(second);
+
+  ASSERT_TRUE(first.folder().lock());
+  auto fifth = first.folder().begin_message();
+  ASSERT_TRUE(fifth);
+  ASSERT_TRUE(first.folder().finish_message(*fifth, 0));
+  fifth->record.uid = first.folder().uidnext();
+  ASSERT_EQ(5u, fifth->record.uid);
+  ASSERT_TRUE(first.folder().store_messages(std::span(&*fifth, 1), FolderMemory()));
+  ASSERT_TRUE(first.folder().saves_finished());
+  first.folder().unlock();
+  EXPECT_EQ(5u, first.folder().records()->size());
+}
+
 // ---- Adoption -------------------------------------------------------------------------------
 
 TEST_F(FolderRepair, AdoptionGoesOnInALaterSessionOfAnUnchangedFolder) {
