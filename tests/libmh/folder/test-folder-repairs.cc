@@ -119,6 +119,22 @@ TEST_F(FolderRepair, WhatAnotherProcessHasFoundStaysKnownWhenAMessageIsSaved) {
   EXPECT_EQ(5u, first.folder().records()->size());
 }
 
+// The one that has been replaced is looked at by the other process just then, and so cannot be told
+// from one that is being written.
+TEST_F(FolderRepair, AMessageCanBeReadWhileAnotherProcessTagsIt) {
+  FolderClient reader = session();
+  sync(reader);
+  FolderClient adopter(Fs::posix(), tree_.path("Mail"), "inbox");
+  adopter.keep_index_in(tree_.path("index"));
+  sync(adopter);
+  fs_.reset();
+  fs_.after(FsCall::kOpen, 1, [&] { EXPECT_TRUE(adopter.adopt_all()); });
+  fs_.fail(FsCall::kSetLease, 1, EAGAIN);
+  const auto shown = reader.fetch(1);
+  ASSERT_TRUE(shown) << shown.error().message();
+  EXPECT_EQ(mail(1), *shown);
+}
+
 // ---- Adoption -------------------------------------------------------------------------------
 
 TEST_F(FolderRepair, AdoptionGoesOnInALaterSessionOfAnUnchangedFolder) {
