@@ -99,6 +99,9 @@ class Merge {
   void carry_old_numbers();
   bool visibly_carried();
   void keep_flags_of_the_moved();
+  NumberSet agreed_on(const Plane& plane) const;
+  NumberSet late_and_silent();
+  void keep_flags_of_the_late();
   bool decided_by_others(uint32_t uid, uint32_t number, bool is_new, bool unseen_changed) const;
   void judge_arrivals();
   void make_all_drafts();
@@ -230,6 +233,51 @@ void Merge::keep_flags_of_the_moved() {
   for_each_plane([&](Plane& plane) { plane.theirs.unite(common(plane.base, silent)); });
 }
 
+// What the file once said, too.
+NumberSet Merge::agreed_on(const Plane& plane) const {
+  return &plane == &system_[kUnseen] ? difference(plane.base, in_.undecided) : plane.base;
+}
+
+// Of the messages that came late, those at the end of the folder of which the file says nothing any
+// more.
+NumberSet Merge::late_and_silent() {
+  NumberSet spoken_of, had;
+  for_each_plane([&](const Plane& plane) {
+    spoken_of.unite(plane.in_file);
+    had.unite(agreed_on(plane));
+  });
+  const uint32_t current = numbering_.uid(in_.file->cur());
+  if (current != 0 && in_.file->cur() != in_.memory.cur) spoken_of.add(current);
+  std::vector<NumberRange> silent;
+  for (auto message = in_.messages.rbegin(); message != in_.messages.rend(); ++message) {
+    const uint32_t uid = message->uid;
+    const bool ours = message->number >= in_.unmerged.first && message->number <= in_.unmerged.last;
+    if (ours || arrivals_.contains(uid)) continue;
+    if (spoken_of.contains(uid)) break;
+    if (!had.contains(uid)) continue;
+    if (!in_.late.contains(uid)) break;
+    silent.push_back({uid, uid});
+  }
+  return NumberSet::from_ranges(std::move(silent));
+}
+
+void Merge::keep_flags_of_the_late() {
+  if (in_.late.empty()) return;
+  NumberSet kept = late_and_silent();
+  if (kept.empty()) return;
+  bool added = false;
+  NumberSet more;  // that had more than to be unseen
+  for_each_plane([&](const Plane& plane) {
+    added = added || !difference(plane.in_file, plane.base).empty();
+    if (&plane != &system_[kUnseen]) more.unite(plane.base);
+  });
+  if (!added) {
+    if (in_.file->cur() == in_.memory.cur) return;
+    kept.intersect(more);
+  }
+  for_each_plane([&](Plane& plane) { plane.theirs.unite(common(agreed_on(plane), kept)); });
+}
+
 bool Merge::decided_by_others(uint32_t uid, uint32_t number, bool is_new,
                               bool unseen_changed) const {
   if (system_[kUnseen].in_file.contains(uid)) return true;
@@ -333,6 +381,7 @@ FlagMergeOutput Merge::run() {
   collect_pending();
   for_each_plane([](Plane& plane) { plane.theirs = plane.in_file; });
   if (rewritten_) keep_flags_of_the_moved();
+  if (rewritten_) keep_flags_of_the_late();
   judge_arrivals();
   if (in_.all_drafts) make_all_drafts();
   for (size_t i = 0; i < system_.size(); ++i) {

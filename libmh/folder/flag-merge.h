@@ -17,6 +17,12 @@
 //    for: a message that moved and whose number stands in no sequence any more, old or new, keeps
 //    the flags of the base - unless `cur` stands on it or the writer has visibly carried other
 //    moved messages' flags to their new numbers (pack, sortm): then the file is believed.
+//  * nmh lists a folder before it takes its lock, for which it waits up to a minute. A message that
+//    came in between is none to it, and its flags are gone from what it writes. So when a file that
+//    was written in place says nothing any more of messages not older than that, nor of any behind
+//    them, and speaks anew of others, they keep the flags of the base. (That others were added to
+//    a sequence must be seen, or, where more than `unseen` is gone, that cur has moved: else
+//    somebody has just read the message, or taken the flag off.)
 //  * No base: the file is believed as it stands.
 //
 // In the draft folder every message is a draft because it is there. That is no sequence: the file
@@ -75,6 +81,10 @@ struct FlagMergeInput {
   SequencesMemory memory;
   NumberSet undecided;  // UIDs of arrivals that nobody has decided yet
   NumberSet expired;    // those of them whose grace time is over
+  // UIDs of messages that came so late that whoever wrote the file, without making a new one, may
+  // not know them.
+  NumberSet late;
+  NumberRange unmerged;  // numbers that we have added to the file since it was merged last
   NewMail policy = NewMail::kUnseen;
   bool all_drafts = false;  // the draft folder: see above
   // There are files that are not among the messages yet: half-written, unreadable, not journalled.

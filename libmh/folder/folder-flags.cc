@@ -20,6 +20,8 @@ namespace {
 
 // A lock-less writer replaced the file while we wrote: how often we merge again.
 constexpr int kMostMerges = 5;
+// nmh tries sixty times to get its lock, a second apart, and begins by listing the folder.
+constexpr Nanoseconds kNmhWait = 62 * kSecond;
 // A pending write is journalled as the length of the old text in so many digits, the old text, and
 // the new one.
 constexpr size_t kLengthDigits = 16;
@@ -124,6 +126,7 @@ void Folder::Impl::remember(const SequencesMemory& sequences_then, const Sequenc
   // The first sight of a folder is over when all of it was seen: what was there is no arrival.
   const bool first_sight = !now.sequences.known && (deferred || (listing && !listing->whole));
   now.sequences = sequences_then;
+  now.unmerged = {};
   if (first_sight) now.sequences.known = false;
   now.context = 0;
   now.sequences_inode = file.exists ? file.stat.inode : 0;
@@ -175,8 +178,19 @@ void Folder::Impl::note_undecided(const NumberSet& undecided) {
   static_cast<void>(noted);  // still collected: the next one brings it
 }
 
-Result<FlagMergeOutput> Folder::Impl::merge(const Sequences& file, const FolderMemory& memory,
-                                            const FlagsInput& input) {
+// Messages that a command of nmh may not know that wrote the file at that time.
+NumberSet Folder::Impl::late_for(Nanoseconds written) const {
+  const int64_t since = (written - kNmhWait) / kSecond;
+  NumberSet uids;
+  for (const Record& record : records) {
+    if (record.saved >= since) uids.add(record.uid);
+  }
+  return uids;
+}
+
+// `written`: when the file was written in place; 0 when it was not.
+Result<FlagMergeOutput> Folder::Impl::merge(const Sequences& file, Nanoseconds written,
+                                            const FolderMemory& memory, const FlagsInput& input) {
   FlagMergeInput merge;
   merge.map = &settings.flags;
   merge.file = &file;
@@ -187,6 +201,8 @@ Result<FlagMergeOutput> Folder::Impl::merge(const Sequences& file, const FolderM
   merge.memory = memory.sequences;
   merge.undecided = input.undecided;
   merge.expired = input.expired;
+  if (written != 0) merge.late = late_for(written);
+  merge.unmerged = memory.unmerged;
   merge.policy = settings.new_mail;
   merge.all_drafts = settings.drafts;
   merge.files_untold = files_untold();
@@ -240,7 +256,9 @@ Result<FlagMergeOutput> Folder::Impl::merge_and_write(SequencesFile::Hold& hold,
                                                       const NumberSet& removed) {
   MH_TRY_SET(SequencesText file, hold.read());
   const std::string text = repaired(file.text);
-  MH_TRY_SET(FlagMergeOutput merged, merge(Sequences::parse(text), memory, input));
+  const bool in_place = memory.sequences.known && file.stat.inode == memory.sequences_inode;
+  MH_TRY_SET(FlagMergeOutput merged,
+             merge(Sequences::parse(text), in_place ? file.stat.mtime : 0, memory, input));
   if (merged.to_file || text != file.text || !removed.empty()) {
     Sequences next = merged.to_file ? *merged.to_file : Sequences::parse(text);
     if (!removed.empty()) {

@@ -221,8 +221,9 @@ struct Folder::Impl {
   void remember(const SequencesMemory& sequences_then, const SequencesText& file);
   void remember_directory(bool merged);
   void note_undecided(const NumberSet& undecided);
-  Result<FlagMergeOutput> merge(const Sequences& file, const FolderMemory& memory,
-                                const FlagsInput& input);
+  NumberSet late_for(Nanoseconds written) const;
+  Result<FlagMergeOutput> merge(const Sequences& file, Nanoseconds written,
+                                const FolderMemory& memory, const FlagsInput& input);
   Status write_sequences(SequencesFile::Hold& hold, const std::string& old_text,
                          const Sequences& next, SequencesText* file);
   Result<FlagMergeOutput> merge_and_write(SequencesFile::Hold& hold, const FolderMemory& memory,

@@ -165,7 +165,7 @@ Result<FlagMergeOutput> Folder::Impl::merge_over(const Sequences& public_ones,
                                                  const FlagsInput& input,
                                                  const NumberSet& removed) {
   Sequences next = with_private_sequences(text, settings.name_in_context, public_ones);
-  MH_TRY_SET(FlagMergeOutput merged, merge(next, memory, input));
+  MH_TRY_SET(FlagMergeOutput merged, merge(next, 0, memory, input));
   if (removed.empty()) return merged;
   if (merged.to_file) next = std::move(*merged.to_file);
   next.remove_numbers(removed);

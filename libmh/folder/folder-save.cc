@@ -206,6 +206,10 @@ Status Folder::Impl::mark_messages(SequencesFile::Hold& hold, std::span<const Ne
     now = known;
     remember(memory_after(next), file);
     *memory = now;
+  } else {
+    NumberRange& unmerged = memory->unmerged;
+    if (unmerged.last == 0) unmerged.first = messages.front().record.number;
+    unmerged.last = messages.back().record.number;
   }
   return {};
 }

@@ -90,6 +90,7 @@ struct FolderMemory {
   uint64_t journal_offset = 0;
   Nanoseconds recheck_at = 0;  // 0: settled. Else sync at this time even if nothing seems changed
   uint32_t highest = 0;        // number, with this directory
+  NumberRange unmerged;        // saved since, into a file that was not merged before; or 0 to 0
   uint32_t untidy = 0;         // not 0: adopt() has something to do, for somebody at least
 };
 

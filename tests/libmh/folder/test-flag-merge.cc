@@ -488,5 +488,111 @@ TEST_F(FlagMergeTest, KeywordsInUseComeBeforeNewOnes) {
   EXPECT_NE(written_.find("a: 2\n"), std::string::npos);
 }
 
+// ---- Messages that came while a command of nmh waited for its lock ----
+
+class LateMessagesTest : public FlagMergeTest {
+ protected:
+  LateMessagesTest() {
+    input_.messages.push_back({14, 4, 4});
+    input_.messages.push_back({15, 5, 5});
+    input_.late = {14, 15};
+  }
+  void both_sides_know(const std::string& text) {
+    file_is(text);
+    agreed();
+    const FlagSets sets = map_.read(file_);
+    input_.base.unseen = as_uids(sets.unseen);
+    for (const auto& [keyword, numbers] : sets.keywords) {
+      input_.base.keywords[keyword] = as_uids(numbers);
+    }
+  }
+  static NumberSet as_uids(const NumberSet& numbers) {
+    NumberSet uids;
+    numbers.for_each([&](uint32_t number) { uids.add(number + 10); });
+    return uids;
+  }
+};
+
+TEST_F(LateMessagesTest, KeepTheirFlagsWhereTheWriterDidNotKnowThem) {
+  both_sides_know("unseen: 1 4\nwork: 5\n");
+  file_is("unseen: 1 3\n");  // an inc that brought 3
+  merge();
+  EXPECT_EQ(told_[flag(kSeen)], "+ -13");
+  EXPECT_EQ(told_.size(), 1u);
+  EXPECT_EQ(written_, "unseen: 1 3-4\nwork: 5\n");
+}
+
+TEST_F(LateMessagesTest, AreSeenWhenSomebodyHasReadThem) {
+  both_sides_know("unseen: 1 4-5\n");
+  file_is("unseen: 1\ncur: 4\n");
+  merge();
+  EXPECT_EQ(told_[flag(kSeen)], "+14-15 -");
+}
+
+TEST_F(LateMessagesTest, AreBelievedToBeKnownWhereOneBehindThemIsSpokenOf) {
+  both_sides_know("unseen: 1 4-5\n");
+  file_is("unseen: 1 5\nwork: 2\n");
+  merge();
+  EXPECT_EQ(told_[flag(kSeen)], "+14 -");
+}
+
+TEST_F(LateMessagesTest, AndWhereCurStandsOnTheLastOne) {
+  both_sides_know("unseen: 1 4-5\n");
+  file_is("unseen: 1\nwork: 2\ncur: 5\n");
+  merge();
+  EXPECT_EQ(told_[flag(kSeen)], "+14-15 -");
+}
+
+TEST_F(LateMessagesTest, KeepMoreThanUnseenWhereNothingButCurHasChanged) {
+  both_sides_know("unseen: 4-5\nwork: 5\n");
+  file_is("cur: 2\n");
+  merge();
+  EXPECT_EQ(told_[flag(kSeen)], "+14 -");
+  EXPECT_EQ(told_.count("work"), 0u);
+  EXPECT_EQ(written_, "cur: 2\nunseen: 5\nwork: 5\n");
+}
+
+TEST_F(LateMessagesTest, LoseAFlagThatWasTakenOff) {
+  both_sides_know("work: 5\n");
+  file_is("");
+  merge();
+  EXPECT_EQ(told_["work"], "+ -15");
+}
+
+TEST_F(LateMessagesTest, KeepTheirFlagsBeforeThoseThatWereSavedSince) {
+  both_sides_know("unseen: 1 4\n");
+  file_is("unseen: 1 3 5\n");
+  input_.base.unseen.add(15);
+  input_.unmerged = {5, 5};
+  merge();
+  EXPECT_EQ(told_[flag(kSeen)], "+ -13");
+  EXPECT_EQ(written_, "unseen: 1 3-5\n");
+}
+
+TEST_F(LateMessagesTest, KeepTheirFlagsWhereCurHasStoodOnThemBefore) {
+  both_sides_know("cur: 5\nwork: 5\n");
+  file_is("cur: 5\nflagged: 2\n");
+  merge();
+  EXPECT_EQ(told_.count("work"), 0u);
+}
+
+TEST_F(LateMessagesTest, OlderOnesAreKnownToEveryWriter) {
+  both_sides_know("unseen: 1 4\nwork: 5\n");
+  input_.late = {15};
+  file_is("unseen: 1 3\nflagged: 2\n");
+  merge();
+  EXPECT_EQ(told_[flag(kSeen)], "+14 -13");
+  EXPECT_EQ(told_.count("work"), 0u);
+}
+
+TEST_F(LateMessagesTest, NobodyHasDecidedAboutThemBecauseOfThat) {
+  both_sides_know("work: 5\n");
+  input_.base.unseen = {15};
+  input_.undecided = {15};
+  file_is("flagged: 2\n");
+  EXPECT_EQ(merge().undecided, NumberSet{15});
+  EXPECT_EQ(written_, "flagged: 2\nwork: 5\n");
+}
+
 }  // namespace
 }  // namespace mh
