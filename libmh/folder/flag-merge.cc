@@ -252,7 +252,7 @@ NumberSet Merge::late_and_silent() {
   for (auto message = in_.messages.rbegin(); message != in_.messages.rend(); ++message) {
     const uint32_t uid = message->uid;
     const bool ours = message->number >= in_.unmerged.first && message->number <= in_.unmerged.last;
-    if (ours || arrivals_.contains(uid)) continue;
+    if (arrivals_.contains(uid) || (ours && spoken_of.contains(uid))) continue;
     if (spoken_of.contains(uid)) break;
     if (!had.contains(uid)) continue;
     if (!in_.late.contains(uid)) break;
@@ -266,15 +266,15 @@ void Merge::keep_flags_of_the_late() {
   NumberSet kept = late_and_silent();
   if (kept.empty()) return;
   bool added = false;
-  NumberSet more;  // that had more than to be unseen
+  NumberSet once, more, twice;  // in some sequence; in one that is not unseen; in two
   for_each_plane([&](const Plane& plane) {
     added = added || !difference(plane.in_file, plane.base).empty();
-    if (&plane != &system_[kUnseen]) more.unite(plane.base);
+    const NumberSet here = agreed_on(plane);
+    twice.unite(common(once, here));
+    once.unite(here);
+    if (&plane != &system_[kUnseen]) more.unite(here);
   });
-  if (!added) {
-    if (in_.file->cur() == in_.memory.cur) return;
-    kept.intersect(more);
-  }
+  if (!added) kept.intersect(in_.file->cur() == in_.memory.cur ? twice : more);
   for_each_plane([&](Plane& plane) { plane.theirs.unite(common(agreed_on(plane), kept)); });
 }
 

@@ -21,8 +21,8 @@
 //    came in between is none to it, and its flags are gone from what it writes. So when a file that
 //    was written in place says nothing any more of messages not older than that, nor of any behind
 //    them, and speaks anew of others, they keep the flags of the base. (That others were added to
-//    a sequence must be seen, or, where more than `unseen` is gone, that cur has moved: else
-//    somebody has just read the message, or taken the flag off.)
+//    a sequence must be seen; or that cur has moved, where more than `unseen` is gone; or that two
+//    sequences are. Else somebody has just read the message, or taken the flag off.)
 //  * No base: the file is believed as it stands.
 //
 // In the draft folder every message is a draft because it is there. That is no sequence: the file

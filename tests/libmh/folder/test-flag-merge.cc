@@ -552,6 +552,14 @@ TEST_F(LateMessagesTest, KeepMoreThanUnseenWhereNothingButCurHasChanged) {
   EXPECT_EQ(written_, "cur: 2\nunseen: 5\nwork: 5\n");
 }
 
+TEST_F(LateMessagesTest, KeepTheirFlagsWhereTwoAreGoneAtOnce) {
+  both_sides_know("unseen: 5\nwork: 5\n");
+  file_is("");
+  merge();
+  EXPECT_TRUE(told_.empty());
+  EXPECT_EQ(written_, "unseen: 5\nwork: 5\n");
+}
+
 TEST_F(LateMessagesTest, LoseAFlagThatWasTakenOff) {
   both_sides_know("work: 5\n");
   file_is("");
@@ -566,6 +574,14 @@ TEST_F(LateMessagesTest, KeepTheirFlagsBeforeThoseThatWereSavedSince) {
   input_.unmerged = {5, 5};
   merge();
   EXPECT_EQ(told_[flag(kSeen)], "+ -13");
+  EXPECT_EQ(written_, "unseen: 1 3-5\n");
+}
+
+TEST_F(LateMessagesTest, KeepTheirFlagsAlsoWhenTheyWereSavedSince) {
+  both_sides_know("unseen: 1 4-5\n");
+  file_is("unseen: 1 3\n");
+  input_.unmerged = {5, 5};
+  merge();
   EXPECT_EQ(written_, "unseen: 1 3-5\n");
 }
 
