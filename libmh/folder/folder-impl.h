@@ -215,6 +215,7 @@ struct Folder::Impl {
   bool numbers_are_sure() const;
   std::vector<NumberedMessage> numbered(const FolderMemory& memory, const FlagsInput& input) const;
   std::string repaired(const std::string& text);
+  bool mend_overwritten(const SequencesText& file, Sequences* found);
   void recheck(Nanoseconds at);
   bool files_untold() const;
   SequencesMemory memory_after(const Sequences& written) const;
@@ -224,7 +225,7 @@ struct Folder::Impl {
   Result<FlagMergeOutput> merge(const Sequences& file, const FolderMemory& memory,
                                 const FlagsInput& input);
   Status write_sequences(SequencesFile::Hold& hold, const std::string& old_text,
-                         const Sequences& next, SequencesText* file);
+                         const Sequences& next, SequencesText* file, bool mended = false);
   Result<FlagMergeOutput> merge_and_write(SequencesFile::Hold& hold, const FolderMemory& memory,
                                           const FlagsInput& input, const NumberSet& removed);
   Status sync_locked(SequencesFile::Hold& hold, const FolderMemory& memory, const FlagsInput& input,

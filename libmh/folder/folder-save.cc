@@ -196,10 +196,11 @@ Status Folder::Impl::mark_messages(SequencesFile::Hold& hold, std::span<const Ne
       file.stat.ctime == known.sequences_ctime;
   const std::string text = repaired(file.text);
   Sequences next = Sequences::parse(text);
+  const bool mended = mend_overwritten(file, &next);
   const uint64_t before = next.hash_without_cur();
   put_flags(messages, &next);
-  if (text != file.text || next.hash_without_cur() != before) {
-    MH_TRY(write_sequences(hold, file.text, next, &file));
+  if (mended || text != file.text || next.hash_without_cur() != before) {
+    MH_TRY(write_sequences(hold, file.text, next, &file, mended));
     journal->add_pending_sequences("");
   }
   if (as_known) {
