@@ -161,6 +161,7 @@ Status Folder::Impl::link_messages(std::span<NewMessage> messages, uint32_t firs
   uint32_t taken = 0;
   const NewMessagePlace place = message_place();
   for (NewMessage& message : messages) {
+    keep_second_name(place, message);
     for (;; ++number) {
       if (number > kHighestMessageNumber || number == 0) {
         return fail(ErrorKind::kInvalid, location.folder +
@@ -267,6 +268,7 @@ void Folder::Impl::undo_messages(std::span<const NewMessage> messages) {
       const auto removed = remove_file(message.record.number, message.record, false);
       if (!removed || !*removed) return;
     }
+    forget_second_name(message.record);
     Tombstone tombstone;
     tombstone.uid = message.record.uid;
     tombstone.dropped_at = fs.now() / kSecond;
