@@ -55,6 +55,7 @@ class Sync {
  private:
   int look_for_changes(bool* changed);
   int pass(bool* again);
+  int locked_out(const Error& error);
   int locked_pass(bool* again);
   bool index_is_current();
   int prepare_index();
@@ -156,11 +157,26 @@ int Sync::pass(bool* again) {
   if (const Status seen = folder_.look(!asked); !seen) {
     return set_error(box_, seen.error(), "listing the folder");
   }
-  if (const Status locked = folder_.lock(); !locked) {
-    return set_error(box_, locked.error(), "locking the folder");
-  }
+  if (const Status locked = folder_.lock(); !locked) return locked_out(locked.error());
   const FolderUnlock unlock(folder_);
+  // Many sessions hear of one change at once. The first one has done what there was to do.
+  if (!thorough_ && !state_.compare_all) {
+    bool changed = false;
+    if (look_for_changes(&changed) < 0) return -1;
+    if (!changed && index_is_current()) return 0;
+  }
   return locked_pass(again);
+}
+
+// The index still is right for what it has: nobody who has a session loses it because another one
+// is slow. What is pending stays so.
+int Sync::locked_out(const Error& error) {
+  const bool served = FreshView(box_->index).header().uid_validity != 0;
+  if (error.kind() != ErrorKind::kBusy || thorough_ || state_.compare_all || !served) {
+    return set_error(box_, error, "locking the folder");
+  }
+  e_warning(box_->event, "mh: %s: shown as it was last known", error.message().c_str());
+  return 0;
 }
 
 int Sync::locked_pass(bool* again) {

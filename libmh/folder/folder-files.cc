@@ -187,6 +187,7 @@ std::vector<Tombstone> Folder::Impl::tombstones_of(const std::vector<uint32_t>& 
     tombstone.uid = uid;
     tombstone.dropped_at = fs.now() / kSecond;
     if (const Record* record = find(uid)) {
+      forget_second_name(*record);
       tombstone.number = record->number;
       tombstone.guid = record->guid;
       tombstone.file = record->file;
@@ -369,7 +370,8 @@ Result<FilesOutcome> Folder::Impl::sync_files(bool thorough, const FlagsOf& flag
   }
   if (!plan.dropped.empty()) {
     MH_TRY_SET(const bool came_back, in.sweep_outgoing());
-    if (came_back) {
+    MH_TRY_SET(const bool brought_back, in.bring_back_overwritten(plan));
+    if (came_back || brought_back) {
       MH_TRY_SET(plan, in.plan_anew(thorough));
     }
   }

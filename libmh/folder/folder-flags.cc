@@ -9,10 +9,12 @@
 // found torn - the new text up to some byte, from there on the old one - is completed from the
 // journal. One with zeros in it, which no program writes, lost a block when the power went: it is
 // completed likewise, or they are left out, as is a torn last line. Nothing else is: what another
-// program has written since stays.
+// program has written since stays, but for what it
+// has undone without knowing it (overwritten.h).
 #include <algorithm>
 
 #include "libmh/folder/folder-impl.h"
+#include "libmh/folder/overwritten.h"
 #include "libmh/format/text.h"
 
 namespace mh {
@@ -22,9 +24,6 @@ namespace {
 constexpr int kMostMerges = 5;
 // nmh tries sixty times to get its lock, a second apart, and begins by listing the folder.
 constexpr Nanoseconds kNmhWait = 62 * kSecond;
-// A pending write is journalled as the length of the old text in so many digits, the old text, and
-// the new one.
-constexpr size_t kLengthDigits = 16;
 
 // What a loss of power leaves where the new block was written and the new length was not, or the
 // other way round: a last line without its colon, or zeros. nmh stops at both.
@@ -99,12 +98,10 @@ std::vector<NumberedMessage> Folder::Impl::numbered(const FolderMemory& memory,
 
 // The text that was to be written when a writer died in the middle of it, else `text`.
 std::string Folder::Impl::repaired(const std::string& text) {
-  const std::string& pending = state().pending_sequences;
-  if (pending.size() < kLengthDigits) return without_torn_end(text);
-  const auto length = parse_hex64(std::string_view(pending).substr(0, kLengthDigits));
-  if (!length || *length > pending.size() - kLengthDigits) return without_torn_end(text);
-  const std::string_view before = std::string_view(pending).substr(kLengthDigits, *length);
-  const std::string_view intended = std::string_view(pending).substr(kLengthDigits + *length);
+  const auto pending = parse_sequences_write(state().pending_sequences);
+  if (!pending) return without_torn_end(text);
+  const std::string_view before = pending->before;
+  const std::string_view intended = pending->after;
   if (text == before || text == intended) return text;
   if (text.find('\0') != std::string::npos) {
     if (!is_mix(text, before, intended)) return without_torn_end(text);
@@ -120,6 +117,14 @@ std::string Folder::Impl::repaired(const std::string& text) {
   if (torn_at == 0 || rest != old_rest) return without_torn_end(text);
   warn("completed a half-written " + settings.sequences_name);
   return std::string(intended);
+}
+
+// Whether a program that locks nothing has undone something, which `found` then has again.
+bool Folder::Impl::mend_overwritten(const SequencesText& file, Sequences* found) {
+  if (!journal || !writable() || !file.exists) return false;
+  auto mended = mend_sequences(state().recent_sequences, file.stat, *found);
+  if (mended) *found = std::move(*mended);
+  return mended.has_value();
 }
 
 void Folder::Impl::remember(const SequencesMemory& sequences_then, const SequencesText& file) {
@@ -217,13 +222,13 @@ Result<FlagMergeOutput> Folder::Impl::merge(const Sequences& file, Nanoseconds w
 }
 
 Status Folder::Impl::write_sequences(SequencesFile::Hold& hold, const std::string& old_text,
-                                     const Sequences& next, SequencesText* file) {
+                                     const Sequences& next, SequencesText* file, bool mended) {
   const std::string text =
       next.print_padded(old_text.size(), settings.flags.unseen_names().front());
   if (journal && writable()) {
-    std::string intent;
-    append_hex64(intent, old_text.size());
-    journal->add_pending_sequences(intent + old_text + text);
+    const SequencesWrite intent = {fs.now(),         mended,   file->stat.inode,
+                                   file->stat.birth, old_text, text};
+    journal->add_pending_sequences(print_sequences_write(intent));
     const Status noted = journal->append();
     // Else it would be written later, and take for torn what others have written by then.
     if (!noted) {
@@ -257,15 +262,16 @@ Result<FlagMergeOutput> Folder::Impl::merge_and_write(SequencesFile::Hold& hold,
   MH_TRY_SET(SequencesText file, hold.read());
   const std::string text = repaired(file.text);
   const bool in_place = memory.sequences.known && file.stat.inode == memory.sequences_inode;
-  MH_TRY_SET(FlagMergeOutput merged,
-             merge(Sequences::parse(text), in_place ? file.stat.mtime : 0, memory, input));
-  if (merged.to_file || text != file.text || !removed.empty()) {
-    Sequences next = merged.to_file ? *merged.to_file : Sequences::parse(text);
+  Sequences next = Sequences::parse(text);
+  const bool mended = mend_overwritten(file, &next);
+  MH_TRY_SET(FlagMergeOutput merged, merge(next, in_place ? file.stat.mtime : 0, memory, input));
+  if (merged.to_file || mended || text != file.text || !removed.empty()) {
+    if (merged.to_file) next = *merged.to_file;
     if (!removed.empty()) {
       next.remove_numbers(removed);
       merged.memory = memory_after(next);
     }
-    MH_TRY(write_sequences(hold, file.text, next, &file));
+    MH_TRY(write_sequences(hold, file.text, next, &file, mended));
     if (journal && writable()) journal->add_pending_sequences("");
   }
   remember(merged.memory, file);

@@ -202,6 +202,9 @@ struct Folder::Impl {
 
   // folder-guard.cc
   bool guards() const;
+  void keep_second_name(const NewMessagePlace& place, const NewMessage& message);
+  void forget_second_name(const Record& record);
+  Result<bool> bring_back_overwritten(const Plan& plan);
   bool give_back(Record* record, mode_t wanted);
   void release_guards(std::vector<Record>* changed);
 
@@ -215,6 +218,7 @@ struct Folder::Impl {
   bool numbers_are_sure() const;
   std::vector<NumberedMessage> numbered(const FolderMemory& memory, const FlagsInput& input) const;
   std::string repaired(const std::string& text);
+  bool mend_overwritten(const SequencesText& file, Sequences* found);
   void recheck(Nanoseconds at);
   bool files_untold() const;
   SequencesMemory memory_after(const Sequences& written) const;
@@ -225,7 +229,7 @@ struct Folder::Impl {
   Result<FlagMergeOutput> merge(const Sequences& file, Nanoseconds written,
                                 const FolderMemory& memory, const FlagsInput& input);
   Status write_sequences(SequencesFile::Hold& hold, const std::string& old_text,
-                         const Sequences& next, SequencesText* file);
+                         const Sequences& next, SequencesText* file, bool mended = false);
   Result<FlagMergeOutput> merge_and_write(SequencesFile::Hold& hold, const FolderMemory& memory,
                                           const FlagsInput& input, const NumberSet& removed);
   Status sync_locked(SequencesFile::Hold& hold, const FolderMemory& memory, const FlagsInput& input,

@@ -24,7 +24,7 @@ namespace mh {
 namespace {
 
 // How often, and how long apart, a directory that moves is searched.
-constexpr int kMostSearches = 50;
+constexpr int kMostSearches = 200;
 constexpr Nanoseconds kBetweenSearches = kSecond / 100;
 
 constexpr int kOpenFlags = O_RDONLY | O_NOFOLLOW | O_NONBLOCK;

@@ -161,6 +161,7 @@ Status Folder::Impl::link_messages(std::span<NewMessage> messages, uint32_t firs
   uint32_t taken = 0;
   const NewMessagePlace place = message_place();
   for (NewMessage& message : messages) {
+    keep_second_name(place, message);
     for (;; ++number) {
       if (number > kHighestMessageNumber || number == 0) {
         return fail(ErrorKind::kInvalid, location.folder +
@@ -196,10 +197,11 @@ Status Folder::Impl::mark_messages(SequencesFile::Hold& hold, std::span<const Ne
       file.stat.ctime == known.sequences_ctime;
   const std::string text = repaired(file.text);
   Sequences next = Sequences::parse(text);
+  const bool mended = mend_overwritten(file, &next);
   const uint64_t before = next.hash_without_cur();
   put_flags(messages, &next);
-  if (text != file.text || next.hash_without_cur() != before) {
-    MH_TRY(write_sequences(hold, file.text, next, &file));
+  if (mended || text != file.text || next.hash_without_cur() != before) {
+    MH_TRY(write_sequences(hold, file.text, next, &file, mended));
     journal->add_pending_sequences("");
   }
   if (as_known) {
@@ -270,6 +272,7 @@ void Folder::Impl::undo_messages(std::span<const NewMessage> messages) {
       const auto removed = remove_file(message.record.number, message.record, false);
       if (!removed || !*removed) return;
     }
+    forget_second_name(message.record);
     Tombstone tombstone;
     tombstone.uid = message.record.uid;
     tombstone.dropped_at = fs.now() / kSecond;

@@ -19,6 +19,10 @@ constexpr uint64_t kMaxModseq = std::numeric_limits<int64_t>::max();
 // clients that compute in doubles count right.
 constexpr uint64_t kAgePerModseq = 64;
 
+// What is remembered of the sequences that were written.
+constexpr size_t kRecentWrites = 16;
+constexpr size_t kRecentBytes = size_t{1} << 20;
+
 bool is_possible_uid(uint32_t uid) { return uid != 0 && uid < kMaxUidNext; }
 
 void write_file(JournalLineWriter& line, const FileIdentity& file) {
@@ -71,6 +75,16 @@ bool apply_directory(JournalLineReader& line, JournalState& state) {
   return true;
 }
 
+// Whether an entry of a sequence may mean another message from now on. A message that is being saved
+// has no number yet.
+bool renumbers(const Record& record, std::map<uint32_t, Record>::iterator known,
+               const JournalState& state) {
+  if (known == state.records.end() || known->first != record.uid) {
+    return state.alive.contains(record.uid);
+  }
+  return known->second.number != 0 && known->second.number != record.number;
+}
+
 // I <uid> <number> <inode> <birth> <size> <mtime> <ctime> <prefix> <flags> <first hash> <hash>
 //   <internal date> <saved> <guid>
 uint32_t apply_record(JournalLineReader& line, JournalState& state) {
@@ -86,6 +100,7 @@ uint32_t apply_record(JournalLineReader& line, JournalState& state) {
   const auto hint = state.records.empty() || state.records.rbegin()->first < record.uid
                         ? state.records.end()
                         : state.records.lower_bound(record.uid);
+  if (renumbers(record, hint, state)) state.recent_sequences.clear();
   state.records.insert_or_assign(hint, record.uid, record);
   state.alive.add(record.uid);
   return record.uid;
@@ -107,6 +122,7 @@ uint32_t apply_tombstone(JournalLineReader& line, JournalState& state) {
   state.alive.remove(uid);
   state.pop3.erase(uid);
   state.undecided.remove(uid);
+  state.recent_sequences.clear();
   state.tombstones.insert_or_assign(uid, std::move(tombstone));
   return uid;
 }
@@ -128,6 +144,17 @@ bool apply_pending_sequences(JournalLineReader& line, JournalState& state) {
   std::string text;
   if (!line.text(text).end()) return false;
   state.pending_sequences = std::move(text);
+  if (state.pending_sequences.empty()) return true;
+  std::vector<std::string>& recent = state.recent_sequences;
+  recent.push_back(state.pending_sequences);
+  size_t bytes = 0;
+  size_t kept = 0;
+  while (kept < std::min(recent.size(), kRecentWrites)) {
+    bytes += recent[recent.size() - kept - 1].size();
+    if (bytes > kRecentBytes) break;
+    ++kept;
+  }
+  recent.erase(recent.begin(), recent.end() - static_cast<ptrdiff_t>(kept));
   return true;
 }
 

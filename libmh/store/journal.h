@@ -16,7 +16,8 @@
 //   L  UIDs that are alive and whose tag lines are on disk (stands for their I lines after a
 //      compaction)
 //   S  the sequences file as it was, and the text about to be written over it, in the form of
-//      libmh/folder/folder-flags.cc (empty: it was written)
+//      libmh/folder/overwritten.h (empty: it was written). The last few are remembered until a
+//      message gets another number or is dropped, for they speak of numbers
 //   Q  flag changes that could not be brought to the sequences file for over a minute
 //   A  all UIDs of arrivals of which nobody has decided yet whether they are seen
 //   O  an option of the folder, such as "notag"
@@ -110,6 +111,7 @@ struct JournalState {
   NumberSet alive;                     // every UID that has a message
   std::map<uint32_t, Tombstone> tombstones;
   std::string pending_sequences;                  // see S
+  std::vector<std::string> recent_sequences;      // the last of these, oldest first; see there
   std::vector<std::string> pending_flags;         // see Q, oldest first; opaque here
   NumberSet undecided;                            // see A
   std::set<std::string> options;                  // see O

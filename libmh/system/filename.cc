@@ -88,6 +88,8 @@ NameKind classify_name(std::string_view name) {
 
 std::string incoming_name(uint64_t unique) { return std::string(kIncomingPrefix) + hex(unique); }
 
+std::string kept_name(uint32_t uid) { return "kept-" + std::to_string(uid); }
+
 std::string outgoing_name(uint32_t number, uint64_t unique) {
   return std::string(kOutgoingPrefix) + std::to_string(number) + "." + hex(unique);
 }

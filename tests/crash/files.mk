@@ -9,6 +9,7 @@ crash_tests += tests/crash/test-gate.py
 crash_tests += tests/crash/test-imap-kills.py
 crash_tests += tests/crash/test-mark-and-store.py
 crash_tests += tests/crash/test-sequences-races.py
+crash_tests += tests/crash/test-soak.py
 crash_tests += tests/crash/test-write-kills.py
 crash_tests += tests/crash/test-write-loops.py
 

@@ -72,6 +72,7 @@ tests_libmh_test_folder_SOURCES += tests/libmh/folder/test-folder-repairs.cc
 tests_libmh_test_folder_SOURCES += tests/libmh/folder/test-folder-hold.cc
 tests_libmh_test_folder_SOURCES += tests/libmh/folder/test-folder-private.cc
 tests_libmh_test_folder_SOURCES += tests/libmh/folder/test-folder.cc
+tests_libmh_test_folder_SOURCES += tests/libmh/folder/test-overwritten.cc
 tests_libmh_test_folder_SOURCES += tests/libmh/folder/test-probe.cc
 tests_libmh_test_folder_SOURCES += tests/libmh/folder/test-reconcile-model.cc
 tests_libmh_test_folder_SOURCES += tests/libmh/folder/test-reconcile.cc

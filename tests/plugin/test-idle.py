@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """IDLE and hibernation: what is told and when, what wakes nobody, what must not be slept over."""
 
+import contextlib
+import fcntl
 import os
 import signal
 import sys
@@ -146,6 +148,43 @@ class Idle(WatchedCase):
             if os.path.exists(os.path.join(state, "notice")):
                 return state
         raise AssertionError(f"no state of {folder} with a notice")
+
+
+class BusyFolder(WatchedCase):
+    """Another process of ours holds the folder's lock for longer than anybody waits."""
+
+    user_settings = {"mh_lock_timeout": "1s"}
+
+    @contextlib.contextmanager
+    def locked(self):
+        (lock,) = [os.path.join(self.root, ".mhsync", name, "lock")
+                   for name in os.listdir(os.path.join(self.root, ".mhsync"))
+                   if os.path.exists(os.path.join(self.root, ".mhsync", name, "notice"))]
+        with open(lock, "r+b") as held:
+            fcntl.lockf(held, fcntl.LOCK_EX)
+            yield
+
+    def test_sessions_go_on_with_what_is_known(self):
+        self.allow_log("is locked by .*: shown as it was last known")
+        self.force_resync()
+        idle = self.know("idle")
+        idle.idle()
+        sleeper = self.know("hibernated", self.user)
+        sleeper.idle()
+        self.await_hibernation()
+        selected = self.know("selected")
+        with self.locked():
+            self.nmh.put("inbox", 17, mail_maker.plain(17))
+            self.assertNothing(selected.ok("NOOP"))
+            selected.store(1, "+FLAGS", "hello")
+            self.assertEqual(selected.flags()[1], FLAGS[1] | {"hello"})
+            self.assertEqual(len(self.select().uids()), COUNT)
+            self.assertNothing(sleeper.done(), ("EXISTS", "EXPUNGE"))
+            sleeper.ok("NOOP")
+        self.assertEqual(len(self.eventually(lambda: selected.ok("NOOP").all("EXISTS"))), 1)
+        idle.wait_for("EXISTS", WAIT)
+        self.assertEqual(len(self.eventually(lambda: sleeper.ok("NOOP").all("EXISTS"))), 1)
+        self.eventually(lambda: self.nmh.sequences()["hello"] == {1})
 
 
 class NoInotify(WatchedCase):

@@ -23,7 +23,7 @@ import mail_maker  # noqa: E402
 import runner  # noqa: E402
 from case import MhTestCase, prepare  # noqa: E402
 
-MOST = 1000 if runner.LONG else 50
+MOST = int(os.environ.get("MH_TEST_CLIENTS", 1000 if runner.LONG else 50))
 AT_ONCE = 2000 if runner.LONG else 200
 WAIT = 600
 # Each client has an inotify descriptor in imap-hibernate, or two in a process of its own.
@@ -102,8 +102,8 @@ class Crowd:
         return sorted(took.values())
 
 
-class ManyIdle(MhTestCase):
-    """mh; and what is told of maildir is for comparison."""
+class Counting(MhTestCase):
+    """What is measured of a crowd."""
 
     server_settings = {
         "imap_hibernate_timeout": "2s", "mail_max_userip_connections": 2 * MOST,
@@ -149,6 +149,8 @@ service imap {{
         print(f"    {name}: {self.count} clients; {crowd.awake:.0f} KB each awake, "
               f"{crowd.asleep:.1f} KB each hibernated", flush=True)
 
+
+class ManyIdle(Counting):
     def test_all_are_told_and_come_back_no_more_than_needed(self):
         for n in range(1, 11):
             self.put(n, mail_maker.plain(n))
@@ -181,18 +183,24 @@ service imap {{
         time.sleep(3)
         return self.hibernations() - before + len(processes(self.server, "imap"))
 
-    @unittest.skipUnless(runner.LONG, "for comparison, in the long form")
-    def test_maildir_beside(self):
-        user = self.new_user(mail="maildir:~/Maildir", mail_plugins="")
+
+@unittest.skipUnless(runner.LONG, "for comparison, in the long form")
+class MaildirBeside(Counting):
+    """Dovecot's maildir, on a server of its own."""
+
+    server_settings = {**Counting.server_settings, "login_greeting": "maildir"}
+
+    def test_what_maildir_costs(self):
+        user = self.new_user(mail="maildir:~/Maildir")
         root = os.path.join(user.home, "Maildir")
         for part in ("cur", "new", "tmp"):
             os.makedirs(os.path.join(root, part))
 
         def put(number):
-            path = os.path.join(root, "tmp", f"{10**9 + number}.M{number}.host")
-            with open(path, "wb") as out:
+            name = f"{10**9 + number}.M{number}.host"
+            with open(os.path.join(root, "tmp", name), "wb") as out:
                 out.write(mail_maker.plain(number))
-            os.rename(path, path.replace("/tmp/", "/new/"))
+            os.rename(os.path.join(root, "tmp", name), os.path.join(root, "new", name))
         for n in range(1, 11):
             put(n)
         crowd = Crowd(self, user, self.count)

@@ -549,6 +549,46 @@ TEST_F(SaveTest, AFolderThatOthersMayWriteToHasNoGuard) {
   EXPECT_EQ(0200u, stat.st_mode & 0200);
 }
 
+// sortm lists the folder, waits for the lock that a delivery holds, and then takes the number of
+// what was delivered for a free one.
+TEST_F(SaveTest, AMessageThatSortmOverwritesGetsANumberAgain) {
+  client_.settings.inc_guard = true;
+  start();
+  append({mail(4), mail(5)});
+  EXPECT_THAT(workshop(), ::testing::UnorderedElementsAre("kept-4", "kept-5"));
+  run("cd " + at("") + " && mv 1 4 && mv 2 1 && mv 4 2");
+  must(client_.sync());
+  EXPECT_THAT(client_.uids(), ElementsAre(1, 2, 3, 4, 5));
+  EXPECT_EQ(text(4), client_.fetch(4).value_or("none"));
+  EXPECT_EQ(6u, number_of(4));
+  EXPECT_EQ(1u, number_of(2));
+  for (const std::string& event : client_.events()) EXPECT_THAT(event, StartsWith("EXISTS"));
+  expect_sane(client_);
+  EXPECT_THAT(workshop(), IsEmpty());
+}
+
+TEST_F(SaveTest, AMessageThatRmmRemovedStaysSoBesideARenumbering) {
+  client_.settings.inc_guard = true;
+  start();
+  append({mail(4)});
+  run("cd " + at("") + " && mv 4 ,4 && mv 3 9");
+  must(client_.sync());
+  EXPECT_THAT(client_.uids(), ElementsAre(1, 2, 3));
+  EXPECT_TRUE(exists(",4"));
+  EXPECT_THAT(workshop(), IsEmpty());
+  expect_sane(client_);
+}
+
+TEST_F(SaveTest, WhatAClientRemovesHasNoSecondName) {
+  client_.settings.inc_guard = true;
+  start();
+  append({mail(4)});
+  client_.expunge({4});
+  must(client_.sync());
+  EXPECT_THAT(workshop(), IsEmpty());
+  expect_sane(client_);
+}
+
 // A guarded message is not the newest by a date of another day that replication gives it.
 TEST_F(SaveTest, TheGuardDoesNotGoByASaveDateThatWasGiven) {
   client_.settings.inc_guard = true;
