@@ -21,7 +21,7 @@ void mh_list_notify_wait(struct mailbox_list_notify* notify,
     if (callback == nullptr) {
       state.watchers.erase(notify);
     } else if (!state.watchers.contains(notify)) {
-      auto watch = DirectoryWatch::open();
+      auto watch = PathWatch::open();
       if (watch) {
         state.watchers[notify] = std::make_unique<FolderWatcher>(list, std::move(*watch));
       } else {
@@ -43,7 +43,7 @@ void mh_list_notify_deinit(struct mailbox_list_notify* notify) noexcept {
 
 }  // namespace
 
-FolderWatcher::FolderWatcher(struct mailbox_list* list, DirectoryWatch watch)
+FolderWatcher::FolderWatcher(struct mailbox_list* list, PathWatch watch)
     : list_(list), watch_(std::move(watch)) {
   watch_folders();
   io_ = io_add(watch_.descriptor(), IO_READ, on_event, this);
@@ -73,11 +73,19 @@ void FolderWatcher::on_time(FolderWatcher* self) noexcept {
 }
 
 void FolderWatcher::take_events() {
-  const DirectoryWatch::Changes changes = watch_.read();
   const Nanoseconds soon = Fs::posix().now() + kPause;
-  tree_changed_ |= changes.tree || changes.all;
+  std::set<int> changed;
+  watch_.read([&](const PathWatch::Event& event) {
+    using enum PathWatch::Kind;
+    tree_changed_ |= event.kind == kTree || event.kind == kLost;
+    if (event.kind == kLost) {
+      for (const auto& [number, name] : names_) changed.insert(number);
+    } else if (event.kind != kTree) {
+      changed.insert(event.place);
+    }
+  });
   for (const auto& [number, name] : names_) {
-    if (changes.all || changes.directories.contains(number)) due(name, soon);
+    if (changed.contains(number)) due(name, soon);
   }
 }
 
@@ -135,7 +143,7 @@ void FolderWatcher::watch_folders() {
   std::set<std::string> known;
   for (const auto& [number, name] : names_) known.insert(name);
   names_.clear();
-  (void)watch_.add(list_state(list_).mail_root());
+  (void)watch_.add_directory(list_state(list_).mail_root());
   struct mailbox_list_iterate_context* folders = mailbox_list_iter_init(
       list_, "*",
       static_cast<enum mailbox_list_iter_flags>(MAILBOX_LIST_ITER_RETURN_NO_FLAGS |
@@ -145,7 +153,7 @@ void FolderWatcher::watch_folders() {
     const char* name = mailbox_list_get_storage_name(list_, info->vname);
     const char* path;
     if (mailbox_list_get_path(list_, name, MAILBOX_LIST_PATH_TYPE_MAILBOX, &path) <= 0) continue;
-    const auto number = watch_.add(path);
+    const auto number = watch_.add_directory(path);
     if (!number) continue;
     names_.emplace(*number, info->vname);  // a symlink is a second name
     // Something may have come into it before it was watched.

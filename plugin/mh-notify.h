@@ -13,14 +13,14 @@
 
 #include <set>
 
-#include "libmh/system/directory-watch.h"
+#include "libmh/system/path-watch.h"
 #include "plugin/dovecot.h"
 
 namespace mh {
 
 class FolderWatcher {
  public:
-  FolderWatcher(struct mailbox_list* list, DirectoryWatch watch);
+  FolderWatcher(struct mailbox_list* list, PathWatch watch);
   ~FolderWatcher();
   FolderWatcher(const FolderWatcher&) = delete;
   FolderWatcher& operator=(const FolderWatcher&) = delete;
@@ -37,7 +37,7 @@ class FolderWatcher {
   void set_timer();
 
   struct mailbox_list* list_;
-  DirectoryWatch watch_;
+  PathWatch watch_;
   std::multimap<int, std::string> names_;   // of the folders, by number of the watch
   std::map<std::string, Nanoseconds> due_;  // when to look at a folder
   bool tree_changed_ = false;
