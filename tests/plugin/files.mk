@@ -8,6 +8,7 @@ plugin_tests =
 plugin_tests += tests/plugin/test-clients.py
 plugin_tests += tests/plugin/test-cost.py
 plugin_tests += tests/plugin/test-delivery.py
+plugin_tests += tests/plugin/test-exmh.py
 plugin_tests += tests/plugin/test-flags.py
 plugin_tests += tests/plugin/test-harness.py
 plugin_tests += tests/plugin/test-hostile.py
@@ -26,6 +27,8 @@ plugin_tests += tests/plugin/test-watched.py
 plugin_tests += tests/plugin/test-write.py
 
 EXTRA_DIST += $(plugin_tests)
+# What exmh showed at the end of its test.
+CLEANFILES += tests/plugin/test-exmh.png
 if TESTS_ENABLED
 TESTS += $(plugin_tests)
 endif
