@@ -16,6 +16,10 @@ constexpr unsigned int kDelayMsecs = 20;
 // When each sync finds the next change, not more often than this in the end.
 constexpr unsigned int kLongestDelayMsecs = 1000;
 
+// How long a folder may look here as it was although mh-notify-hook has told of a change: what NFS
+// has by default.
+constexpr Nanoseconds kStale = 60 * kSecond;
+
 constexpr const char* kNoticeFile = "notice";
 
 bool is_number(std::string_view name) {
@@ -32,6 +36,16 @@ std::string context_of(struct mailbox* box) {
   return used ? settings.context : std::string();
 }
 
+// For writing; made with these rights when it is missing.
+Result<Fd> open_or_make(const std::string& path, mode_t mode, gid_t gid) {
+  Fs& fs = Fs::posix();
+  auto file = fs.open(AT_FDCWD, path.c_str(), O_WRONLY | O_NOFOLLOW);
+  if (file || file.error().kind() != ErrorKind::kNotFound) return file;
+  file = fs.open(AT_FDCWD, path.c_str(), O_WRONLY | O_CREAT | O_NOFOLLOW, mode);
+  if (file) (void)set_rights(fs, file->get(), mode, gid);
+  return file;
+}
+
 std::string log_of(struct mailbox* box) {
   const char* dir;
   if (mailbox_get_path_to(box, MAILBOX_LIST_PATH_TYPE_INDEX, &dir) <= 0) return "";
@@ -45,6 +59,7 @@ Watch::Watch(struct mailbox* box) : box_(box) {
   log_ = log_of(box);
   context_ = context_of(box);
   never_there_ = folder_ + "/.mhsync/unsettled";
+  make_hint();
   make_notice();
   watch_by_dovecot();
   listen();
@@ -60,7 +75,7 @@ Watch::~Watch() {
 
 void Watch::watch_by_dovecot() {
   mailbox_watch_remove_all(box_);
-  for (const std::string* path : {&folder_, &log_, &context_, &notice_}) {
+  for (const std::string* path : {&folder_, &log_, &context_, &notice_, &hint_}) {
     if (!path->empty()) mailbox_watch_add(box_, path->c_str());
   }
   if (!may_hibernate_) mailbox_watch_add(box_, never_there_.c_str());
@@ -79,6 +94,7 @@ void Watch::listen() {
   for (const std::string* path : {&log_, &context_}) {
     if (!path->empty()) (void)watch_->add_file(*path);
   }
+  if (!hint_.empty()) hint_place_ = watch_->add_file(hint_).value_or(-1);
 }
 
 void Watch::read_events() {
@@ -94,7 +110,8 @@ void Watch::take(const PathWatch::Event& event) {
   if (event.place == folder_place_) heard_folder_ = true;
   // A file written in place leaves the stamps of the directory as they were. None of ours is.
   const bool in_place = (event.kind == kWritten || event.kind == kClosed) && is_number(event.name);
-  if (in_place || event.kind == kLost) mailbox_state(box_).folder->distrust();
+  const bool hint = event.place == hint_place_ && event.kind == kWritten;
+  if (in_place || hint || event.kind == kLost) mailbox_state(box_).folder->distrust();
 }
 
 void Watch::on_event(Watch* watch) noexcept {
@@ -151,18 +168,28 @@ void Watch::synced(bool work_is_due) {
   call_soon();
 }
 
+void Watch::make_hint() {
+  const std::string dir = list_state(box_->list).user().notify_dir();
+  Fs& fs = Fs::posix();
+  const auto folder = fs.stat(AT_FDCWD, folder_.c_str(), Follow::kYes);
+  if (dir.empty() || !folder) return;
+  const std::string path = dir + "/" + std::to_string(folder->inode);
+  const auto before = fs.stat(AT_FDCWD, path.c_str(), Follow::kNo);
+  if (!open_or_make(path, 0600, static_cast<gid_t>(-1))) return;
+  hint_ = path;
+  // Told while this session hibernated, or between two commands.
+  Nanoseconds& heeded = mailbox_state(box_).heeded_hint;
+  if (!before || before->mtime == heeded || before->mtime + kStale < fs.now()) return;
+  heeded = before->mtime;
+  mailbox_state(box_).folder->distrust();
+  call_soon();
+}
+
 void Watch::make_notice() {
   const Location& location = mailbox_state(box_).folder->location();
   if (location.state_dir.empty()) return;
   const std::string path = location.state_dir + "/" + kNoticeFile;
-  Fs& fs = Fs::posix();
-  auto file = fs.open(AT_FDCWD, path.c_str(), O_WRONLY);
-  if (!file && file.error().kind() == ErrorKind::kNotFound) {
-    const mode_t mode = location.directory_mode & 0666;
-    file = fs.open(AT_FDCWD, path.c_str(), O_WRONLY | O_CREAT, mode);
-    if (file) (void)set_rights(fs, file->get(), mode, location.gid);
-  }
-  if (file) notice_ = path;
+  if (open_or_make(path, location.directory_mode & 0666, location.gid)) notice_ = path;
 }
 
 void Watch::write_notice() {

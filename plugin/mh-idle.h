@@ -24,6 +24,11 @@
 // Between the last look of a session that hibernates and the watch that stands in for it a change
 // might slip through. Our own descriptor has heard of it: then the session, when it ends, writes
 // into a file of the folder's state that is watched, too.
+//
+// What another machine does to a file system on the network is told by no inotify here. There
+// mh-notify-hook, which nmh calls, writes into a file of mh_notify_dir that is named by the number
+// of the directory: that is watched as well. What is told so may be ahead of what the kernel here
+// still believes of the folder, so no stamp is believed then.
 #pragma once
 
 #include <optional>
@@ -54,6 +59,7 @@ class Watch {
   void take(const PathWatch::Event& event);
   bool is_settled();
   void call_soon();
+  void make_hint();
   void make_notice();
   void write_notice();
 
@@ -61,11 +67,13 @@ class Watch {
   std::string folder_;
   std::string log_;
   std::string context_;      // "": none
+  std::string hint_;         // of mh-notify-hook, "": none
   std::string notice_;       // "": none
   std::string never_there_;  // the path that is missing
   bool may_hibernate_ = true;
   std::optional<PathWatch> watch_;
   int folder_place_ = -1;
+  int hint_place_ = -1;
   struct io* io_ = nullptr;
   struct timeout* soon_ = nullptr;
   bool heard_ = false;         // since the last sync

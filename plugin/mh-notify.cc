@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include "plugin/mh-notify.h"
 
+#include <fcntl.h>
+
 #include "plugin/guard.h"
 #include "plugin/mh-mailbox.h"
 
@@ -77,6 +79,8 @@ void FolderWatcher::take_events() {
   std::set<int> changed;
   watch_.read([&](const PathWatch::Event& event) {
     using enum PathWatch::Kind;
+    if (event.place == hints_place_ && event.kind == kWritten) return take_hint(event.name);
+    if (event.place == hints_place_ && event.kind != kTree) return;
     tree_changed_ |= event.kind == kTree || event.kind == kLost;
     if (event.kind == kLost) {
       for (const auto& [number, name] : names_) changed.insert(number);
@@ -86,6 +90,14 @@ void FolderWatcher::take_events() {
   });
   for (const auto& [number, name] : names_) {
     if (changed.contains(number)) due(name, soon);
+  }
+}
+
+void FolderWatcher::take_hint(std::string_view name) {
+  const auto [begin, end] = names_by_hint_.equal_range(std::string(name));
+  for (auto each = begin; each != end; ++each) {
+    hinted_.insert(each->second);
+    due(each->second, Fs::posix().now() + kPause);
   }
 }
 
@@ -121,7 +133,11 @@ void FolderWatcher::look_at(const std::string& name) {
   struct mailbox* box = mailbox_alloc(
       list_, name.c_str(),
       static_cast<enum mailbox_flags>(MAILBOX_FLAG_READONLY | MAILBOX_FLAG_IGNORE_ACLS));
-  if (mailbox_open(box) == 0 && mailbox_sync(box, static_cast<enum mailbox_sync_flags>(0)) == 0) {
+  const bool hinted = hinted_.erase(name) > 0;
+  const bool open = mailbox_open(box) == 0;
+  // The kernel here may still believe that nothing has changed.
+  if (open && hinted) mailbox_state(box).folder->distrust();
+  if (open && mailbox_sync(box, static_cast<enum mailbox_sync_flags>(0)) == 0) {
     const auto memory = mailbox_state(box).extension.memory(box->view);
     if (memory && memory->recheck_at != 0) {
       due(name, std::max(memory->recheck_at + kPause, Fs::posix().now() + kUnsettled));
@@ -143,7 +159,10 @@ void FolderWatcher::watch_folders() {
   std::set<std::string> known;
   for (const auto& [number, name] : names_) known.insert(name);
   names_.clear();
+  names_by_hint_.clear();
   (void)watch_.add_directory(list_state(list_).mail_root());
+  const std::string hints = list_state(list_).user().notify_dir();
+  if (!hints.empty()) hints_place_ = watch_.add_directory(hints).value_or(-1);
   struct mailbox_list_iterate_context* folders = mailbox_list_iter_init(
       list_, "*",
       static_cast<enum mailbox_list_iter_flags>(MAILBOX_LIST_ITER_RETURN_NO_FLAGS |
@@ -155,6 +174,10 @@ void FolderWatcher::watch_folders() {
     if (mailbox_list_get_path(list_, name, MAILBOX_LIST_PATH_TYPE_MAILBOX, &path) <= 0) continue;
     const auto number = watch_.add_directory(path);
     if (!number) continue;
+    if (hints_place_ >= 0) {
+      const auto stat = Fs::posix().stat(AT_FDCWD, path, Follow::kYes);
+      if (stat) names_by_hint_.emplace(std::to_string(stat->inode), info->vname);
+    }
     names_.emplace(*number, info->vname);  // a symlink is a second name
     // Something may have come into it before it was watched.
     if (!known.empty() && !known.contains(info->vname)) due(info->vname, soon);
