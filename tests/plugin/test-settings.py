@@ -48,7 +48,7 @@ class Settings(MhTestCase):
                        {"mh_unseen_grace": "10s"}, {"mh_unseen_grace": "500ms"},
                        {"mh_lock_timeout": "2m"}, {"mh_keyword_map": "$Junk=junk"},
                        {"mh_hidden_sequences": "one,two"}, {"mh_refile_flags": "no"},
-                       {"mh_notify_dir": "~/notify-%u"}, {"mh_notify_dir": ""}):
+                       {"mh_notify_dir": "~/notify"}):
             with self.subTest(fields):
                 client = self.imap(self.with_settings(**fields))
                 self.assertEqual(client.select().exists, 1)
