@@ -24,6 +24,7 @@ plugin_tests += tests/plugin/test-real-mail.py
 plugin_tests += tests/plugin/test-replication.py
 plugin_tests += tests/plugin/test-samples.py
 plugin_tests += tests/plugin/test-settings.py
+plugin_tests += tests/plugin/test-undelete.py
 plugin_tests += tests/plugin/test-watched.py
 plugin_tests += tests/plugin/test-write.py
 
