@@ -10,6 +10,7 @@ plugin_tests += tests/plugin/test-cost.py
 plugin_tests += tests/plugin/test-delivery.py
 plugin_tests += tests/plugin/test-exmh.py
 plugin_tests += tests/plugin/test-flags.py
+plugin_tests += tests/plugin/test-foreign-writers.py
 plugin_tests += tests/plugin/test-harness.py
 plugin_tests += tests/plugin/test-hooks.py
 plugin_tests += tests/plugin/test-hostile.py

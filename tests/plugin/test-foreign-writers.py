@@ -45,13 +45,11 @@ class Writer:
 
 
 class Exmh(Writer):
+    """And Claws."""
+
     def write(self, text):
         self.nmh.put("inbox", ".mh_sequences.new", text.encode())
         os.rename(self.path + ".new", self.path)
-
-
-class Claws(Exmh):
-    """The same, but of the file as it is it keeps every line other than that of unseen."""
 
 
 class Mutt(Writer):
@@ -61,7 +59,7 @@ class Mutt(Writer):
         os.rename(self.nmh.file("inbox", ".mutt-host-1-1"), self.path)
 
 
-WRITERS = (Exmh, Mutt, Claws)
+WRITERS = (Exmh, Mutt)
 
 
 class ForeignCase(MhTestCase):
@@ -138,16 +136,19 @@ class LostUpdates(ForeignCase):
         self.each(ours, lambda sets: sets["work"].add(5),
                   {"unseen": {2}, "flagged": {1, 2, 3, 4}, "work": {1, 4, 5}, "hello": {5}})
 
-    def test_a_writer_that_has_read_what_we_wrote_is_believed(self):
-        """Else nobody could take back what a client has just set."""
+    def test_a_writer_that_has_read_what_we_wrote_is_believed_at_the_second_time(self):
+        """Within a few seconds nobody can tell it from one that has not. Else nobody could take
+        back what a client has just set."""
         for writer_type in WRITERS:
             with self.subTest(writer_type.__name__):
                 self.start_again()
                 self.client.store(1, "+FLAGS", "\\Flagged")
-                writer = writer_type(self.nmh)
-                writer.begin()
-                writer.end(lambda sets: sets["flagged"].discard(1))
-                self.assertEqual(self.settled(), BEFORE)
+                for _ in range(2):
+                    writer = writer_type(self.nmh)
+                    writer.begin()
+                    writer.end(lambda sets: sets["flagged"].discard(1))
+                    found = self.settled()
+                self.assertEqual(found, BEFORE)
 
     def test_nmh_is_believed(self):
         self.client.store(1, "+FLAGS", "\\Flagged")
