@@ -38,14 +38,14 @@ libmh_libmh_la_SOURCES += libmh/format/visible-part.cc
 libmh_libmh_la_SOURCES += libmh/format/visible-part.h
 
 # system
-libmh_libmh_la_SOURCES += libmh/system/directory-watch.cc
-libmh_libmh_la_SOURCES += libmh/system/directory-watch.h
 libmh_libmh_la_SOURCES += libmh/system/filename.cc
 libmh_libmh_la_SOURCES += libmh/system/filename.h
 libmh_libmh_la_SOURCES += libmh/system/folder-lock.cc
 libmh_libmh_la_SOURCES += libmh/system/folder-lock.h
 libmh_libmh_la_SOURCES += libmh/system/fs.cc
 libmh_libmh_la_SOURCES += libmh/system/fs.h
+libmh_libmh_la_SOURCES += libmh/system/path-watch.cc
+libmh_libmh_la_SOURCES += libmh/system/path-watch.h
 libmh_libmh_la_SOURCES += libmh/system/posix-fs.cc
 libmh_libmh_la_SOURCES += libmh/system/posix-fs.h
 libmh_libmh_la_SOURCES += libmh/system/sequences-file.cc

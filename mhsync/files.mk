@@ -9,6 +9,9 @@ mhsync_mhsync_CPPFLAGS = $(AM_CPPFLAGS) $(SODIUM_CFLAGS)
 mhsync_mhsync_LDFLAGS = $(AM_LDFLAGS) -Wl,-z,defs
 mhsync_mhsync_LDADD = libmh/libmh.la $(SANITIZER_LIBS)
 
+# No part of the program, but of the same kind: for those who work with nmh, on whatever machine.
+dist_bin_SCRIPTS = mhsync/mh-notify-hook
+
 # bash looks there for a file of the command's name.
 bashcompletiondir = $(datadir)/bash-completion/completions
 EXTRA_DIST += mhsync/mhsync.bash

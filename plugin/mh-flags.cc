@@ -189,6 +189,12 @@ void add_from_text(std::string_view text, uint32_t uid, std::vector<FlagChange>*
   });
 }
 
+std::string without_flag(std::string text, std::string_view name) {
+  const size_t at = text.find(name);  // no keyword contains a backslash
+  if (at != std::string::npos) text.erase(at, name.size());
+  return text;
+}
+
 void set_from_text(std::string_view text, uint32_t uid, std::vector<FlagChange>* changes) {
   const size_t before = changes->size();
   add_from_text(text, uid, changes);

@@ -34,6 +34,8 @@ std::string flags_text(struct mail_index* index, struct mail_index_view* view, u
 std::string flags_text(struct mail_index* index, enum mail_flags flags,
                        const struct mail_keywords* keywords);
 void add_from_text(std::string_view text, uint32_t uid, std::vector<FlagChange>* changes);
+// The same text without this system flag.
+std::string without_flag(std::string text, std::string_view name);
 void set_from_text(std::string_view text, uint32_t uid, std::vector<FlagChange>* changes);
 
 }  // namespace mh

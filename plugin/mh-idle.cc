@@ -2,11 +2,6 @@
 #include "plugin/mh-idle.h"
 
 #include <fcntl.h>
-#include <sys/inotify.h>
-#include <unistd.h>
-
-#include <cerrno>
-#include <cstring>
 
 #include "plugin/guard.h"
 #include "plugin/index-sync.h"
@@ -21,9 +16,9 @@ constexpr unsigned int kDelayMsecs = 20;
 // When each sync finds the next change, not more often than this in the end.
 constexpr unsigned int kLongestDelayMsecs = 1000;
 
-constexpr uint32_t kFolderEvents = IN_CREATE | IN_DELETE | IN_MOVE | IN_MODIFY | IN_CLOSE_WRITE |
-                                   IN_DELETE_SELF | IN_MOVE_SELF | IN_ONLYDIR;
-constexpr uint32_t kFileEvents = IN_MODIFY | IN_DELETE_SELF | IN_MOVE_SELF;
+// How long a folder may look here as it was although mh-notify-hook has told of a change: what NFS
+// has by default.
+constexpr Nanoseconds kStale = 60 * kSecond;
 
 constexpr const char* kNoticeFile = "notice";
 
@@ -41,6 +36,16 @@ std::string context_of(struct mailbox* box) {
   return used ? settings.context : std::string();
 }
 
+// For writing; made with these rights when it is missing.
+Result<Fd> open_or_make(const std::string& path, mode_t mode, gid_t gid) {
+  Fs& fs = Fs::posix();
+  auto file = fs.open(AT_FDCWD, path.c_str(), O_WRONLY | O_NOFOLLOW);
+  if (file || file.error().kind() != ErrorKind::kNotFound) return file;
+  file = fs.open(AT_FDCWD, path.c_str(), O_WRONLY | O_CREAT | O_NOFOLLOW, mode);
+  if (file) (void)set_rights(fs, file->get(), mode, gid);
+  return file;
+}
+
 std::string log_of(struct mailbox* box) {
   const char* dir;
   if (mailbox_get_path_to(box, MAILBOX_LIST_PATH_TYPE_INDEX, &dir) <= 0) return "";
@@ -50,20 +55,19 @@ std::string log_of(struct mailbox* box) {
 }  // namespace
 
 Watch::Watch(struct mailbox* box) : box_(box) {
-  folder_.path = mailbox_get_path(box);
-  log_.path = log_of(box);
-  context_.path = context_of(box);
-  never_there_ = folder_.path + "/.mhsync/unsettled";
+  folder_ = mailbox_get_path(box);
+  log_ = log_of(box);
+  context_ = context_of(box);
+  never_there_ = folder_ + "/.mhsync/unsettled";
+  make_hint();
   make_notice();
   watch_by_dovecot();
   listen();
 }
 
 Watch::~Watch() {
-  if (inotify_) {
-    read_events();
-    if (heard_) write_notice();
-  }
+  read_events();
+  if (heard_) write_notice();
   timeout_remove(&soon_);
   io_remove(&io_);
   mailbox_watch_remove_all(box_);
@@ -71,7 +75,7 @@ Watch::~Watch() {
 
 void Watch::watch_by_dovecot() {
   mailbox_watch_remove_all(box_);
-  for (const std::string* path : {&folder_.path, &log_.path, &context_.path, &notice_}) {
+  for (const std::string* path : {&folder_, &log_, &context_, &notice_, &hint_}) {
     if (!path->empty()) mailbox_watch_add(box_, path->c_str());
   }
   if (!may_hibernate_) mailbox_watch_add(box_, never_there_.c_str());
@@ -80,45 +84,34 @@ void Watch::watch_by_dovecot() {
 // Without inotify, or beyond its limits, Dovecot's watches must do. Adding what is watched already
 // changes nothing.
 void Watch::listen() {
-  if (!inotify_) {
-    inotify_ = Fd(inotify_init1(IN_CLOEXEC | IN_NONBLOCK));
-    if (!inotify_) return;
-    io_ = io_add(inotify_.get(), IO_READ, on_event, this);
+  if (!watch_) {
+    auto watch = PathWatch::open();
+    if (!watch) return;
+    watch_.emplace(std::move(*watch));
+    io_ = io_add(watch_->descriptor(), IO_READ, on_event, this);
   }
-  const auto add = [this](Place& place, uint32_t events) {
-    if (!place.path.empty()) {
-      place.descriptor = inotify_add_watch(inotify_.get(), place.path.c_str(), events);
-    }
-  };
-  add(folder_, kFolderEvents);
-  add(log_, kFileEvents);
-  add(context_, kFileEvents);
+  folder_place_ = watch_->add_directory(folder_).value_or(-1);
+  for (const std::string* path : {&log_, &context_}) {
+    if (!path->empty()) (void)watch_->add_file(*path);
+  }
+  if (!hint_.empty()) hint_place_ = watch_->add_file(hint_).value_or(-1);
 }
 
 void Watch::read_events() {
-  alignas(struct inotify_event) std::array<char, 16384> buffer;
-  while (true) {
-    const ssize_t size = read(inotify_.get(), buffer.data(), buffer.size());
-    if (size <= 0) return;
-    for (size_t at = 0; at < static_cast<size_t>(size);) {
-      struct inotify_event event;
-      memcpy(&event, buffer.data() + at, sizeof(event));
-      const char* name = buffer.data() + at + sizeof(event);
-      take(event.wd, event.mask, std::string_view(name, strnlen(name, event.len)));
-      at += sizeof(event) + event.len;
-    }
-  }
+  if (watch_) watch_->read([this](const PathWatch::Event& event) { take(event); });
 }
 
-void Watch::take(int descriptor, uint32_t mask, std::string_view name) {
+void Watch::take(const PathWatch::Event& event) {
+  using enum PathWatch::Kind;
   // Whoever locks the sequences closes them after it, changed or not: two sessions would wake each
   // other for ever.
-  if ((mask & IN_CLOSE_WRITE) != 0 && !is_number(name)) return;
+  if (event.kind == kClosed && !is_number(event.name)) return;
   heard_ = true;
-  if (descriptor == folder_.descriptor) heard_folder_ = true;
+  if (event.place == folder_place_) heard_folder_ = true;
   // A file written in place leaves the stamps of the directory as they were. None of ours is.
-  const bool in_place = (mask & (IN_MODIFY | IN_CLOSE_WRITE)) != 0 && is_number(name);
-  if (in_place || (mask & IN_Q_OVERFLOW) != 0) mailbox_state(box_).folder->distrust();
+  const bool in_place = (event.kind == kWritten || event.kind == kClosed) && is_number(event.name);
+  const bool hint = event.place == hint_place_ && event.kind == kWritten;
+  if (in_place || hint || event.kind == kLost) mailbox_state(box_).folder->distrust();
 }
 
 void Watch::on_event(Watch* watch) noexcept {
@@ -161,17 +154,34 @@ bool Watch::is_settled() {
 }
 
 void Watch::synced(bool work_is_due) {
-  if (inotify_) read_events();
+  read_events();
   const bool other = may_hibernate_ == work_is_due;
   if (!std::exchange(heard_, false) && !other) return;
   may_hibernate_ = !work_is_due;
   if (other) watch_by_dovecot();
   // The index may have rotated its log, and nmh replaced its context: the names are other files
   // now.
-  if (inotify_) listen();
+  if (watch_) listen();
   if (is_settled()) return;
   heard_ = true;
   ++in_a_row_;
+  call_soon();
+}
+
+void Watch::make_hint() {
+  const std::string dir = list_state(box_->list).user().notify_dir();
+  Fs& fs = Fs::posix();
+  const auto folder = fs.stat(AT_FDCWD, folder_.c_str(), Follow::kYes);
+  if (dir.empty() || !folder) return;
+  const std::string path = dir + "/" + std::to_string(folder->inode);
+  const auto before = fs.stat(AT_FDCWD, path.c_str(), Follow::kNo);
+  if (!open_or_make(path, 0600, static_cast<gid_t>(-1))) return;
+  hint_ = path;
+  // Told while this session hibernated, or between two commands.
+  Nanoseconds& heeded = mailbox_state(box_).heeded_hint;
+  if (!before || before->mtime == heeded || before->mtime + kStale < fs.now()) return;
+  heeded = before->mtime;
+  mailbox_state(box_).folder->distrust();
   call_soon();
 }
 
@@ -179,14 +189,7 @@ void Watch::make_notice() {
   const Location& location = mailbox_state(box_).folder->location();
   if (location.state_dir.empty()) return;
   const std::string path = location.state_dir + "/" + kNoticeFile;
-  Fs& fs = Fs::posix();
-  auto file = fs.open(AT_FDCWD, path.c_str(), O_WRONLY);
-  if (!file && file.error().kind() == ErrorKind::kNotFound) {
-    const mode_t mode = location.directory_mode & 0666;
-    file = fs.open(AT_FDCWD, path.c_str(), O_WRONLY | O_CREAT, mode);
-    if (file) (void)set_rights(fs, file->get(), mode, location.gid);
-  }
-  if (file) notice_ = path;
+  if (open_or_make(path, location.directory_mode & 0666, location.gid)) notice_ = path;
 }
 
 void Watch::write_notice() {

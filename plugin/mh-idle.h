@@ -24,13 +24,17 @@
 // Between the last look of a session that hibernates and the watch that stands in for it a change
 // might slip through. Our own descriptor has heard of it: then the session, when it ends, writes
 // into a file of the folder's state that is watched, too.
+//
+// What another machine does to a file system on the network is told by no inotify here. There
+// mh-notify-hook, which nmh calls, writes into a file of mh_notify_dir that is named by the number
+// of the directory: that is watched as well. What is told so may be ahead of what the kernel here
+// still believes of the folder, so no stamp is believed then.
 #pragma once
 
-#include <array>
+#include <optional>
 #include <string>
-#include <string_view>
 
-#include "libmh/system/fs.h"
+#include "libmh/system/path-watch.h"
 #include "plugin/dovecot.h"
 
 namespace mh {
@@ -47,30 +51,29 @@ class Watch {
   void synced(bool work_is_due);
 
  private:
-  struct Place {
-    std::string path;
-    int descriptor = -1;  // of inotify
-  };
-
   static void on_event(Watch* watch) noexcept;
   static void on_time(Watch* watch) noexcept;
   void watch_by_dovecot();
   void listen();
   void read_events();
-  void take(int descriptor, uint32_t mask, std::string_view name);
+  void take(const PathWatch::Event& event);
   bool is_settled();
   void call_soon();
+  void make_hint();
   void make_notice();
   void write_notice();
 
   struct mailbox* box_;
-  Place folder_;
-  Place log_;
-  Place context_;
+  std::string folder_;
+  std::string log_;
+  std::string context_;      // "": none
+  std::string hint_;         // of mh-notify-hook, "": none
   std::string notice_;       // "": none
   std::string never_there_;  // the path that is missing
   bool may_hibernate_ = true;
-  Fd inotify_;
+  std::optional<PathWatch> watch_;
+  int folder_place_ = -1;
+  int hint_place_ = -1;
   struct io* io_ = nullptr;
   struct timeout* soon_ = nullptr;
   bool heard_ = false;         // since the last sync

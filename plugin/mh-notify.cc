@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include "plugin/mh-notify.h"
 
+#include <fcntl.h>
+
 #include "plugin/guard.h"
 #include "plugin/mh-mailbox.h"
 
@@ -21,7 +23,7 @@ void mh_list_notify_wait(struct mailbox_list_notify* notify,
     if (callback == nullptr) {
       state.watchers.erase(notify);
     } else if (!state.watchers.contains(notify)) {
-      auto watch = DirectoryWatch::open();
+      auto watch = PathWatch::open();
       if (watch) {
         state.watchers[notify] = std::make_unique<FolderWatcher>(list, std::move(*watch));
       } else {
@@ -43,7 +45,7 @@ void mh_list_notify_deinit(struct mailbox_list_notify* notify) noexcept {
 
 }  // namespace
 
-FolderWatcher::FolderWatcher(struct mailbox_list* list, DirectoryWatch watch)
+FolderWatcher::FolderWatcher(struct mailbox_list* list, PathWatch watch)
     : list_(list), watch_(std::move(watch)) {
   watch_folders();
   io_ = io_add(watch_.descriptor(), IO_READ, on_event, this);
@@ -73,11 +75,29 @@ void FolderWatcher::on_time(FolderWatcher* self) noexcept {
 }
 
 void FolderWatcher::take_events() {
-  const DirectoryWatch::Changes changes = watch_.read();
   const Nanoseconds soon = Fs::posix().now() + kPause;
-  tree_changed_ |= changes.tree || changes.all;
+  std::set<int> changed;
+  watch_.read([&](const PathWatch::Event& event) {
+    using enum PathWatch::Kind;
+    if (event.place == hints_place_ && event.kind == kWritten) return take_hint(event.name);
+    if (event.place == hints_place_ && event.kind != kTree) return;
+    tree_changed_ |= event.kind == kTree || event.kind == kLost;
+    if (event.kind == kLost) {
+      for (const auto& [number, name] : names_) changed.insert(number);
+    } else if (event.kind != kTree) {
+      changed.insert(event.place);
+    }
+  });
   for (const auto& [number, name] : names_) {
-    if (changes.all || changes.directories.contains(number)) due(name, soon);
+    if (changed.contains(number)) due(name, soon);
+  }
+}
+
+void FolderWatcher::take_hint(std::string_view name) {
+  const auto [begin, end] = names_by_hint_.equal_range(std::string(name));
+  for (auto each = begin; each != end; ++each) {
+    hinted_.insert(each->second);
+    due(each->second, Fs::posix().now() + kPause);
   }
 }
 
@@ -113,7 +133,11 @@ void FolderWatcher::look_at(const std::string& name) {
   struct mailbox* box = mailbox_alloc(
       list_, name.c_str(),
       static_cast<enum mailbox_flags>(MAILBOX_FLAG_READONLY | MAILBOX_FLAG_IGNORE_ACLS));
-  if (mailbox_open(box) == 0 && mailbox_sync(box, static_cast<enum mailbox_sync_flags>(0)) == 0) {
+  const bool hinted = hinted_.erase(name) > 0;
+  const bool open = mailbox_open(box) == 0;
+  // The kernel here may still believe that nothing has changed.
+  if (open && hinted) mailbox_state(box).folder->distrust();
+  if (open && mailbox_sync(box, static_cast<enum mailbox_sync_flags>(0)) == 0) {
     const auto memory = mailbox_state(box).extension.memory(box->view);
     if (memory && memory->recheck_at != 0) {
       due(name, std::max(memory->recheck_at + kPause, Fs::posix().now() + kUnsettled));
@@ -135,7 +159,10 @@ void FolderWatcher::watch_folders() {
   std::set<std::string> known;
   for (const auto& [number, name] : names_) known.insert(name);
   names_.clear();
-  (void)watch_.add(list_state(list_).mail_root());
+  names_by_hint_.clear();
+  (void)watch_.add_directory(list_state(list_).mail_root());
+  const std::string hints = list_state(list_).user().notify_dir();
+  if (!hints.empty()) hints_place_ = watch_.add_directory(hints).value_or(-1);
   struct mailbox_list_iterate_context* folders = mailbox_list_iter_init(
       list_, "*",
       static_cast<enum mailbox_list_iter_flags>(MAILBOX_LIST_ITER_RETURN_NO_FLAGS |
@@ -145,8 +172,12 @@ void FolderWatcher::watch_folders() {
     const char* name = mailbox_list_get_storage_name(list_, info->vname);
     const char* path;
     if (mailbox_list_get_path(list_, name, MAILBOX_LIST_PATH_TYPE_MAILBOX, &path) <= 0) continue;
-    const auto number = watch_.add(path);
+    const auto number = watch_.add_directory(path);
     if (!number) continue;
+    if (hints_place_ >= 0) {
+      const auto stat = Fs::posix().stat(AT_FDCWD, path, Follow::kYes);
+      if (stat) names_by_hint_.emplace(std::to_string(stat->inode), info->vname);
+    }
     names_.emplace(*number, info->vname);  // a symlink is a second name
     // Something may have come into it before it was watched.
     if (!known.empty() && !known.contains(info->vname)) due(info->vname, soon);

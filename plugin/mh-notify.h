@@ -8,19 +8,20 @@
 // synced. Its sync writes the list index, and the rest is Dovecot's.
 //
 // The watches hang on a descriptor of their own: a second io_add_notify() on a directory would take
-// away the watch of the session that has the folder selected.
+// away the watch of the session that has the folder selected. Where inotify tells nothing,
+// mh-notify-hook may: see mh-idle.h.
 #pragma once
 
 #include <set>
 
-#include "libmh/system/directory-watch.h"
+#include "libmh/system/path-watch.h"
 #include "plugin/dovecot.h"
 
 namespace mh {
 
 class FolderWatcher {
  public:
-  FolderWatcher(struct mailbox_list* list, DirectoryWatch watch);
+  FolderWatcher(struct mailbox_list* list, PathWatch watch);
   ~FolderWatcher();
   FolderWatcher(const FolderWatcher&) = delete;
   FolderWatcher& operator=(const FolderWatcher&) = delete;
@@ -29,6 +30,7 @@ class FolderWatcher {
   static void on_event(FolderWatcher* self) noexcept;
   static void on_time(FolderWatcher* self) noexcept;
   void take_events();
+  void take_hint(std::string_view name);
   void look_at_what_is_due();
   void look_at(const std::string& name);
   void list_again();
@@ -37,9 +39,12 @@ class FolderWatcher {
   void set_timer();
 
   struct mailbox_list* list_;
-  DirectoryWatch watch_;
-  std::multimap<int, std::string> names_;   // of the folders, by number of the watch
-  std::map<std::string, Nanoseconds> due_;  // when to look at a folder
+  PathWatch watch_;
+  std::multimap<int, std::string> names_;                  // of the folders, by number of the watch
+  std::map<std::string, Nanoseconds> due_;                 // when to look at a folder
+  int hints_place_ = -1;                                   // of mh_notify_dir
+  std::multimap<std::string, std::string> names_by_hint_;  // of the folders
+  std::set<std::string> hinted_;                           // of those that are due
   bool tree_changed_ = false;
   struct io* io_ = nullptr;
   struct timeout* timer_ = nullptr;

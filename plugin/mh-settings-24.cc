@@ -24,6 +24,7 @@ struct DeclaredSettings {
   const char* mh_keyword_map;
   const char* mh_lock_timeout;
   const char* mh_new_mail;
+  const char* mh_notify_dir;
   const char* mh_profile;
   const char* mh_refile_flags;
   const char* mh_unseen_grace;
@@ -47,19 +48,13 @@ struct setting_define define_string(const char* name, size_t offset) {
 #define MH_STRING(name) define_string(#name, offsetof(DeclaredSettings, name))
 
 // The last element, all zero, ends the list. "" means: not set.
-const struct setting_define kDefines[] = {define_filter("mh"),
-                                          MH_STRING(mh_expunge),
-                                          MH_STRING(mh_hidden_sequences),
-                                          MH_STRING(mh_inc_guard),
-                                          MH_STRING(mh_keyword_map),
-                                          MH_STRING(mh_lock_timeout),
-                                          MH_STRING(mh_new_mail),
-                                          MH_STRING(mh_profile),
-                                          MH_STRING(mh_refile_flags),
-                                          MH_STRING(mh_unseen_grace),
-                                          {}};
+const struct setting_define kDefines[] = {
+    define_filter("mh"),        MH_STRING(mh_expunge),      MH_STRING(mh_hidden_sequences),
+    MH_STRING(mh_inc_guard),    MH_STRING(mh_keyword_map),  MH_STRING(mh_lock_timeout),
+    MH_STRING(mh_new_mail),     MH_STRING(mh_notify_dir),   MH_STRING(mh_profile),
+    MH_STRING(mh_refile_flags), MH_STRING(mh_unseen_grace), {}};
 
-const DeclaredSettings kDefaults = {nullptr, "", "", "", "", "", "", "", "", ""};
+const DeclaredSettings kDefaults = {nullptr, "", "", "", "", "", "", "", "", "", ""};
 
 const struct setting_keyvalue kDefaultSettings[] = {
     {"mh/mailbox_list_layout", "fs"},
@@ -99,8 +94,8 @@ RawSettings read_settings(struct mail_user* user) {
       {"mh_expunge", set->mh_expunge},           {"mh_hidden_sequences", set->mh_hidden_sequences},
       {"mh_inc_guard", set->mh_inc_guard},       {"mh_keyword_map", set->mh_keyword_map},
       {"mh_lock_timeout", set->mh_lock_timeout}, {"mh_new_mail", set->mh_new_mail},
-      {"mh_profile", set->mh_profile},           {"mh_refile_flags", set->mh_refile_flags},
-      {"mh_unseen_grace", set->mh_unseen_grace}};
+      {"mh_notify_dir", set->mh_notify_dir},     {"mh_profile", set->mh_profile},
+      {"mh_refile_flags", set->mh_refile_flags}, {"mh_unseen_grace", set->mh_unseen_grace}};
   for (const auto& [name, value] : values) {
     if (value[0] != '\0') raw[name] = value;
   }

@@ -49,11 +49,19 @@ Result<bool> parse_bool(const std::string& name, const std::string& value) {
 
 using Parser = Status (*)(const std::string& name, const std::string& value, Options* options);
 
+Result<std::string> parse_path(const std::string& name, const std::string& value) {
+  if (value.starts_with('/') || value.starts_with("~/")) return value;
+  return tl::unexpected(wrong(name, value, "an absolute path, or one that begins with ~/"));
+}
+
 Status parse_profile(const std::string& name, const std::string& value, Options* options) {
-  if (value.empty() || (value[0] != '/' && !value.starts_with("~/"))) {
-    return tl::unexpected(wrong(name, value, "an absolute path, or one that begins with ~/"));
-  }
-  options->profile = value;
+  MH_TRY_SET(options->profile, parse_path(name, value));
+  return {};
+}
+
+Status parse_notify_dir(const std::string& name, const std::string& value, Options* options) {
+  if (value.empty()) return {};
+  MH_TRY_SET(options->notify_dir, parse_path(name, value));
   return {};
 }
 
@@ -120,8 +128,8 @@ constexpr std::pair<std::string_view, Parser> kSettings[] = {
     {"mh_expunge", parse_expunge},           {"mh_inc_guard", parse_inc_guard},
     {"mh_hidden_sequences", parse_hidden},   {"mh_keyword_map", parse_keyword_map},
     {"mh_lock_timeout", parse_lock_timeout}, {"mh_new_mail", parse_new_mail},
-    {"mh_profile", parse_profile},           {"mh_refile_flags", parse_refile_flags},
-    {"mh_unseen_grace", parse_grace}};
+    {"mh_notify_dir", parse_notify_dir},     {"mh_profile", parse_profile},
+    {"mh_refile_flags", parse_refile_flags}, {"mh_unseen_grace", parse_grace}};
 
 }  // namespace
 

@@ -8,6 +8,7 @@
 //   mh_keyword_map       "keyword=sequence ...": IMAP keywords under sequence names of one's choice
 //   mh_lock_timeout      how long to wait for a folder's lock (20s)
 //   mh_new_mail          unseen | as-mh: what new mail is that no MH tool decides about (unseen)
+//   mh_notify_dir        where mh-notify-hook tells of changes that inotify does not (nowhere)
 //   mh_profile           path of the profile (~/.mh_profile)
 //   mh_refile_flags      yes | no: a message that comes back keeps its flags (yes)
 //   mh_unseen_grace      how long to wait for an MH tool to decide about new mail (10s)
@@ -39,6 +40,7 @@ struct Options {
   bool backup = false;  // mh_expunge
   enum class Guard { kNone, kInbox, kAll } inc_guard = Guard::kInbox;
   bool refile_flags = true;
+  std::string notify_dir = {};  // "": none
 };
 
 // Name to value, of all settings whose name begins with mh_.

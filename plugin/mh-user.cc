@@ -96,15 +96,14 @@ std::string UserState::state_root_of(const std::string& mail_root) {
   return tree ? (*tree)->state_root() : mail_root + "/" + std::string(kStateDir);
 }
 
-std::string UserState::profile_path() const {
-  const std::string& path = options_.profile;
+std::string UserState::full_path(const std::string& path) const {
   return path.starts_with("~/") ? home_of(user_) + path.substr(1) : path;
 }
 
 void UserState::read_changed_profile() {
   if (profile_checked_ != ioloop_time || !profile_read_) {
     profile_checked_ = ioloop_time;
-    const auto stat = Fs::posix().stat(AT_FDCWD, profile_path().c_str(), Follow::kYes);
+    const auto stat = Fs::posix().stat(AT_FDCWD, full_path(options_.profile).c_str(), Follow::kYes);
     const bool same =
         stat ? profile_stat_ && same_file(*stat, *profile_stat_) : !profile_stat_ && profile_read_;
     if (!same) {
@@ -116,7 +115,7 @@ void UserState::read_changed_profile() {
 
 void UserState::read_profile() {
   profile_read_ = true;
-  const std::string path = profile_path();
+  const std::string path = full_path(options_.profile);
   std::string text;
   if (profile_stat_) {
     auto content = read_file(Fs::posix(), AT_FDCWD, path.c_str(), kMaxProfile);
@@ -159,6 +158,27 @@ bool UserState::is_draft_folder(const std::string& mail_root, const std::string&
 std::string UserState::context() {
   read_changed_profile();
   return nmh_user().context(Fs::posix());
+}
+
+std::string UserState::notify_dir() {
+  if (options_.notify_dir.empty()) return "";
+  Fs& fs = Fs::posix();
+  const std::string path = full_path(options_.notify_dir);
+  const Status made = fs.mkdir(AT_FDCWD, path.c_str(), 0700);
+  const auto stat = fs.stat(AT_FDCWD, path.c_str(), Follow::kNo);
+  std::string problem;
+  if (!stat) {
+    problem = made ? stat.error().message() : made.error().message();
+  } else if (stat->type != FileType::kDirectory || stat->uid != fs.user() ||
+             (stat->mode & 022) != 0) {
+    problem = path + " must be a directory of this user's own that nobody else can write to";
+  } else {
+    return path;
+  }
+  if (first_time(problem)) {
+    e_warning(user_->event, "mh: mh_notify_dir does nothing: %s", problem.c_str());
+  }
+  return "";
 }
 
 FolderSettings UserState::folder_settings(const std::string& mail_root, const std::string& folder) {

@@ -37,6 +37,9 @@ class UserState {
   // Faults in it are logged once for each state of the file.
   const Profile& profile();
   bool is_draft_folder(const std::string& mail_root, const std::string& folder);
+  // Where mh-notify-hook tells of changes; made when it is missing. "" when there is no such
+  // setting, or when others could write there: then nothing it told could be believed.
+  std::string notify_dir();
   // nmh's context file; "" when there is none. It need not exist.
   std::string context();
   // How the folder at this path below that mail root is to be treated, by settings and profile.
@@ -46,7 +49,7 @@ class UserState {
   explicit UserState(struct mail_user* user);
   const NmhUser& nmh_user();
   void read_profile();
-  std::string profile_path() const;
+  std::string full_path(const std::string& path) const;  // of a setting
   void read_changed_profile();
 
   struct mail_user* user_;

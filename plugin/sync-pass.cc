@@ -19,10 +19,7 @@ constexpr int kMaxPasses = 3;
 std::string flags_to_follow(struct mail_index* index, struct mail_index_view* view, uint32_t uid,
                             bool from_drafts) {
   std::string text = flags_text(index, view, uid);
-  constexpr std::string_view kDraftName = "\\Draft";
-  const size_t draft = from_drafts ? text.find(kDraftName) : std::string::npos;
-  if (draft != std::string::npos) text.erase(draft, kDraftName.size());
-  return text;
+  return from_drafts ? without_flag(std::move(text), "\\Draft") : text;
 }
 
 // Messages that left a folder which has not been synced since: its index has their flags.

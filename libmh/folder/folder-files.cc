@@ -260,7 +260,11 @@ void Folder::Impl::give_uids(Plan& plan, std::vector<Record>* changed, FilesOutc
     added.edited_from = addition.edited_from;
     const auto [tombstone, departed] =
         addition.edited_from ? Returning::Found() : returning.find(addition);
-    added.departed = departed;
+    if (departed) {
+      added.departed = departed;
+      record.internal_date = departed->internal_date;
+      record.saved = departed->saved;
+    }
     if (tombstone != nullptr) {
       added.tombstone_flags = tombstone->flags;
       record.internal_date = tombstone->internal_date;

@@ -4,28 +4,42 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 
+#include <algorithm>
+
+#include "libmh/system/filename.h"
+
 namespace mh {
+namespace {
+
+// Between birth and last change of a file that a mail program writes and links, a tick of the clock
+// or two; and between the two stamps of one rename.
+constexpr Nanoseconds kWriting = kSecond / 100;
+constexpr Nanoseconds kMoment = kSecond / 20;
+// Of journals that are read for files without a tag, in one sync.
+constexpr uint64_t kMostJournals = 4 << 20;
+
+bool same_directory(const DirectoryIdentity& a, const DirectoryIdentity& b) {
+  return a.inode == b.inode && a.birth == b.birth && a.handle == b.handle;
+}
+
+}  // namespace
+
+Returning::Content Returning::content_of(const FileIdentity& file) {
+  return {file.inode, static_cast<uint64_t>(file.birth), file.size,
+          static_cast<uint64_t>(file.mtime)};
+}
 
 Returning::Graves::Graves(const JournalState& facts) {
   for (const auto& [uid, tombstone] : facts.tombstones) {
-    const FileIdentity& file = tombstone.file;
     by_guid[tombstone.guid] = &tombstone;
-    if (file.inode == 0) continue;
-    by_content[{file.inode, static_cast<uint64_t>(file.birth), file.size,
-                static_cast<uint64_t>(file.mtime)}] = &tombstone;
+    if (tombstone.file.inode != 0) by_content[content_of(tombstone.file)] = &tombstone;
   }
 }
 
 Returning::Found Returning::find(const Addition& added) {
   Found found;
   if (!graves_) graves_.emplace(*here_);
-  if (!added.origin) {
-    const FileIdentity& file = added.record.file;
-    const auto grave = graves_->by_content.find({file.inode, static_cast<uint64_t>(file.birth),
-                                                 file.size, static_cast<uint64_t>(file.mtime)});
-    if (grave != graves_->by_content.end()) found.tombstone = grave->second;
-    return found;
-  }
+  if (!added.origin) return find_by_identity(added.record.file);
   // Where it was last knows more than where it was before.
   if (Folder* left = folder_left(added.origin_uidvalidity)) {
     const auto grave = left->graves->by_guid.find(*added.origin);
@@ -39,6 +53,60 @@ Returning::Found Returning::find(const Addition& added) {
   const auto grave = graves_->by_guid.find(*added.origin);
   if (grave != graves_->by_guid.end()) found.tombstone = grave->second;
   return found;
+}
+
+Returning::Found Returning::find_by_identity(const FileIdentity& file) {
+  const Content content = content_of(file);
+  const auto here = graves_->by_content.find(content);
+  if (here != graves_->by_content.end()) return {here->second, std::nullopt};
+  const Nanoseconds born = file.birth != 0 ? file.birth : file.mtime;
+  if (root_ == nullptr || file.ctime - born < kWriting) return {};
+  if (!candidates_) list_candidates();
+  for (const Candidate& each : *candidates_) {
+    if (each.changed + kMoment < file.ctime) continue;
+    Folder* left = candidate(each.guid);
+    if (left == nullptr) continue;
+    const auto grave = left->graves->by_content.find(content);
+    if (grave != left->graves->by_content.end()) return {grave->second, std::nullopt};
+    const auto alive = left->untagged.find(content);
+    if (alive == left->untagged.end()) continue;
+    return {nullptr, departed(*left, left->journal->state().records.at(alive->second))};
+  }
+  return {};
+}
+
+void Returning::list_candidates() {
+  candidates_.emplace();
+  for (const Guid& guid : root_->all()) {
+    const DirectoryIdentity* directory = root_->directory_of(guid);
+    if (directory == nullptr || same_directory(*directory, here_->directory)) continue;
+    const auto stat = fs_->stat(AT_FDCWD, root_->folder_path(*directory).c_str(), Follow::kYes);
+    if (stat) candidates_->push_back({stat->mtime, guid});
+  }
+  std::sort(candidates_->begin(), candidates_->end(),
+            [](const Candidate& a, const Candidate& b) { return a.changed < b.changed; });
+}
+
+// Null when it cannot be read, or enough has been read.
+Returning::Folder* Returning::candidate(const Guid& guid) {
+  const auto [known, fresh] = candidate_folders_.try_emplace(guid);
+  std::optional<Folder>& folder = known->second;
+  if (fresh) {
+    const std::string journal = root_->state_dir(guid) + "/" + std::string(kJournalFile);
+    const auto stat = fs_->stat(AT_FDCWD, journal.c_str(), Follow::kNo);
+    if (!stat || stat->size > kMostJournals - journals_size_) return nullptr;
+    journals_size_ += stat->size;
+    folder = open(guid);
+  }
+  if (!folder) return nullptr;
+  if (!folder->graves) {
+    const JournalState& facts = folder->journal->state();
+    folder->graves.emplace(facts);
+    for (const auto& [uid, record] : facts.records) {
+      if (facts.alive.contains(uid)) folder->untagged[content_of(record.file)] = uid;
+    }
+  }
+  return &*folder;
 }
 
 // Null for this folder itself and for none that is known.
@@ -72,8 +140,14 @@ std::optional<Returning::Folder> Returning::open(const Guid& guid) {
 
 std::optional<Departed> Returning::departed(Folder& left, const Addition& added) {
   const auto record = record_of(left, added.origin_uid);
-  if (!record || record->guid != *added.origin || still_there(left, *record)) return std::nullopt;
-  return Departed{left.state_path, left.directory.path, record->uid};
+  if (!record || record->guid != *added.origin) return std::nullopt;
+  return departed(left, *record);
+}
+
+std::optional<Departed> Returning::departed(const Folder& left, const Record& record) {
+  if (still_there(left, record)) return std::nullopt;
+  return Departed{left.state_path, left.directory.path, record.uid, record.internal_date,
+                  record.saved};
 }
 
 std::optional<Record> Returning::record_of(Folder& folder, uint32_t uid) {

@@ -13,8 +13,11 @@
 //     (Departed). That the file has left is told by one stat of its last number: the original of a
 //     copy, or of a message that was linked, is still there, and a copy has flags of its own.
 //
-// A file without a tag is looked for here alone, by its identity: which other folder it may have
-// left would take the reading of all journals of the tree, at each new mail.
+// A file without a tag is known by its identity: inode and birth time stay what they are when it is
+// renamed. Which folder it may have left, its times tell: a rename sets those of the directory it
+// leaves and its own ctime. So nothing is read for new mail, whose ctime is that of its birth; else
+// the journals of folders that changed when it came or later, the nearest first, and not more than
+// a few megabytes of them.
 #pragma once
 
 #include <array>
@@ -22,6 +25,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "libmh/folder/reconcile.h"
 #include "libmh/folder/state-root.h"
@@ -35,6 +39,8 @@ struct Departed {
   std::string state_dir;  // of that folder
   std::string path;       // of that folder, as in DirectoryIdentity
   uint32_t uid = 0;
+  uint32_t internal_date = 0;
+  uint32_t saved = 0;
 };
 
 class Returning {
@@ -52,10 +58,12 @@ class Returning {
   Found find(const Addition& added);
 
  private:
+  // Inode, birth, size and mtime of a file: what no rename changes.
+  using Content = std::array<uint64_t, 4>;
+  static Content content_of(const FileIdentity& file);
   // Tombstones by what a returning message is known by. Of several the last one counts.
   struct Graves {
     explicit Graves(const JournalState& facts);
-    using Content = std::array<uint64_t, 4>;
     std::map<Guid, const Tombstone*> by_guid;
     std::map<Content, const Tombstone*> by_content;
   };
@@ -65,12 +73,22 @@ class Returning {
     DirectoryIdentity directory;
     std::optional<Journal> journal;
     std::optional<Graves> graves;
+    std::map<Content, uint32_t> untagged;  // UIDs of those that count as alive
     std::unique_ptr<Store> store;
   };
+  // A folder of the tree, and when its directory changed.
+  struct Candidate {
+    Nanoseconds changed = 0;
+    Guid guid{};
+  };
 
+  Found find_by_identity(const FileIdentity& file);
+  void list_candidates();
+  Folder* candidate(const Guid& guid);
   Folder* folder_left(uint32_t uidvalidity);
   std::optional<Folder> open(const Guid& guid);
   std::optional<Departed> departed(Folder& left, const Addition& added);
+  std::optional<Departed> departed(const Folder& left, const Record& record);
   std::optional<Record> record_of(Folder& folder, uint32_t uid);
   bool still_there(const Folder& folder, const Record& record);
 
@@ -79,6 +97,9 @@ class Returning {
   const JournalState* here_;
   std::optional<Graves> graves_;
   std::map<uint32_t, std::optional<Folder>> folders_;  // by UIDVALIDITY
+  std::optional<std::vector<Candidate>> candidates_;   // in the order of their change
+  std::map<Guid, std::optional<Folder>> candidate_folders_;
+  uint64_t journals_size_ = 0;  // of those read for candidates
 };
 
 }  // namespace mh

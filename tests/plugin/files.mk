@@ -8,8 +8,11 @@ plugin_tests =
 plugin_tests += tests/plugin/test-clients.py
 plugin_tests += tests/plugin/test-cost.py
 plugin_tests += tests/plugin/test-delivery.py
+plugin_tests += tests/plugin/test-exmh.py
 plugin_tests += tests/plugin/test-flags.py
+plugin_tests += tests/plugin/test-foreign-writers.py
 plugin_tests += tests/plugin/test-harness.py
+plugin_tests += tests/plugin/test-hooks.py
 plugin_tests += tests/plugin/test-hostile.py
 plugin_tests += tests/plugin/test-idle.py
 plugin_tests += tests/plugin/test-list.py
@@ -23,10 +26,13 @@ plugin_tests += tests/plugin/test-real-mail.py
 plugin_tests += tests/plugin/test-replication.py
 plugin_tests += tests/plugin/test-samples.py
 plugin_tests += tests/plugin/test-settings.py
+plugin_tests += tests/plugin/test-undelete.py
 plugin_tests += tests/plugin/test-watched.py
 plugin_tests += tests/plugin/test-write.py
 
 EXTRA_DIST += $(plugin_tests)
+# What exmh showed at the end of its test.
+CLEANFILES += tests/plugin/test-exmh.png
 if TESTS_ENABLED
 TESTS += $(plugin_tests)
 endif

@@ -409,51 +409,8 @@ auth_mechanisms = LOGIN
         return self.run_program("offlineimap", "-c", self.rc, "-o", "-1")
 
 
-class Mutt(ClientCase):
+class MuttCase(ClientCase):
     program = "mutt"
-
-    def setUp(self):
-        super().setUp()
-        self.rc = self.write("muttrc", f"""
-set folder="imap://127.0.0.1:{self.server.port}/"
-set imap_user="{self.user.name}"
-set imap_pass="{self.user.password}"
-set imap_authenticators="login"
-set ssl_starttls=no
-set ssl_force_tls=no
-set spoolfile="=INBOX"
-set record="=Sent"
-set postponed="=drafts"
-set copy=yes
-set sendmail="{self.write_sendmail()}"
-set editor=/bin/true
-set abort_unmodified=no
-set confirmappend=no
-set confirmcreate=no
-set delete=yes
-set move=no
-set quit=yes
-set mark_old=no
-set wait_key=no
-set edit_headers=no
-set sort=mailbox-order
-set from="bob@example.org"
-set use_from=yes
-set hostname="example.org"
-set index_format="[%s]"
-set postpone=yes
-set recall=no
-""")
-
-    def write_sendmail(self):
-        """A sendmail that gives its message to LMTP, for the user alone."""
-        path = self.write("sendmail", f"""#!{SYSTEM_PYTHON}
-import smtplib, sys
-with smtplib.LMTP({self.server.lmtp_socket!r}) as session:
-    session.sendmail("bob@example.org", [{self.user.name!r}], sys.stdin.buffer.read())
-""")
-        os.chmod(path, 0o700)
-        return path
 
     def start(self, *arguments):
         """A mutt at a terminal of its own; killed at the end of the test if it still runs."""
@@ -505,9 +462,13 @@ with smtplib.LMTP({self.server.lmtp_socket!r}) as session:
             if time.monotonic() > limit:
                 self.fail(f"mutt did not end; it showed {mutt.shown[-3000:]!r}")
 
+    def spelt(self, folder):
+        """As mutt has the name of the folder."""
+        return "=" + folder
+
     def do(self, *keys, folder="INBOX"):
         """One mutt from start to end."""
-        mutt = self.start("-f", "=" + folder, "-e", f"push '{''.join(keys)}<quit>'")
+        mutt = self.start("-f", self.spelt(folder), "-e", f"push '{''.join(keys)}<quit>'")
         self.ends(mutt)
 
     def only(self, name):
@@ -517,6 +478,50 @@ with smtplib.LMTP({self.server.lmtp_socket!r}) as session:
     def tagged(self, name):
         """Let the next function be for the message of this Message-ID."""
         return f"<untag-pattern>~A<enter><tag-pattern>~i {name}@example<enter><tag-prefix>"
+
+class Mutt(MuttCase):
+    def setUp(self):
+        super().setUp()
+        self.rc = self.write("muttrc", f"""
+set folder="imap://127.0.0.1:{self.server.port}/"
+set imap_user="{self.user.name}"
+set imap_pass="{self.user.password}"
+set imap_authenticators="login"
+set ssl_starttls=no
+set ssl_force_tls=no
+set spoolfile="=INBOX"
+set record="=Sent"
+set postponed="=drafts"
+set copy=yes
+set sendmail="{self.write_sendmail()}"
+set editor=/bin/true
+set abort_unmodified=no
+set confirmappend=no
+set confirmcreate=no
+set delete=yes
+set move=no
+set quit=yes
+set mark_old=no
+set wait_key=no
+set edit_headers=no
+set sort=mailbox-order
+set from="bob@example.org"
+set use_from=yes
+set hostname="example.org"
+set index_format="[%s]"
+set postpone=yes
+set recall=no
+""")
+
+    def write_sendmail(self):
+        """A sendmail that gives its message to LMTP, for the user alone."""
+        path = self.write("sendmail", f"""#!{SYSTEM_PYTHON}
+import smtplib, sys
+with smtplib.LMTP({self.server.lmtp_socket!r}) as session:
+    session.sendmail("bob@example.org", [{self.user.name!r}], sys.stdin.buffer.read())
+""")
+        os.chmod(path, 0o700)
+        return path
 
     def test_it_reads_flags_files_and_removes(self):
         self.imap().ok("CREATE filed")
@@ -582,6 +587,83 @@ with smtplib.LMTP({self.server.lmtp_socket!r}) as session:
         self.assertEqual(self.nmh.numbers("drafts"), [])
         self.number_of("half a letter", "Sent")
         self.number_of("half a letter")
+
+
+class MuttOnMh(MuttCase):
+    """mutt in the MH folder itself, beside a client that idles there. It locks nothing, and writes
+    the flags that it has in memory."""
+
+    def setUp(self):
+        super().setUp()
+        self.rc = self.write("muttrc", f"""
+set folder="{self.root}"
+set mbox_type=MH
+set spoolfile="+inbox"
+set editor="sed -i s/body/text/"
+set confirmappend=no
+set confirmcreate=no
+set delete=yes
+set move=no
+set quit=yes
+set mark_old=no
+set wait_key=no
+set sort=mailbox-order
+set check_new=yes
+set timeout=1
+set mail_check=1
+""")
+        self.force_resync()
+        self.client = self.select()
+        self.client.ok("NOOP")
+        self.client.idle()
+
+    def spelt(self, folder):
+        return os.path.join(self.root, self.path(folder))
+
+    def told(self, *kinds):
+        """Lines of these kinds come, in any order, and the session ends its IDLE."""
+        lines = []
+        while not set(kinds) <= {line.kind for line in lines}:
+            line = self.client.untagged(20)
+            self.assertIsNotNone(line, f"only told {lines!r}")
+            lines.append(line)
+        return lines + self.client.done().untagged
+
+    def test_it_reads_flags_files_and_removes(self):
+        os.makedirs(self.nmh.folder("filed"))
+        self.nmh.write_sequences("filed", "")
+        self.do(self.only("m3"), "<display-message><exit>",
+                self.tagged("m2"), "<flag-message>",
+                self.tagged("m6"), f"<save-message>{self.root}/filed<enter>",
+                self.tagged("m1"), "<delete-message>")
+        self.told("EXPUNGE", "FETCH")
+        self.assertEqual(self.client.ok("NOOP") and self.client.uids(), [2, 3, 4, 5, 7])
+        self.assertOne("INBOX", "filed")
+        sequences = self.nmh.sequences()
+        self.assertEqual(sequences["unseen"], {2, 7})
+        self.assertEqual(sequences["flagged"], {2, 4})
+
+    def test_a_message_edited_in_it_is_a_new_one_with_the_old_flags(self):
+        self.do(self.tagged("m4"), "<edit>")
+        self.told("EXPUNGE", "EXISTS")
+        self.assertEqual(self.client.uids(), [1, 2, 3, 5, 6, 7, 8])
+        self.assertLessEqual({"\\Flagged"}, self.client.flags()[8])
+        self.assertOne("INBOX")
+
+    def test_what_clients_do_while_it_has_the_folder_open(self):
+        mutt = self.start("-f", self.spelt("INBOX"))
+        self.until(mutt, "message 6")
+        other = self.select()
+        other.store(6, "+FLAGS", "\\Flagged hello")
+        other.store(5, "+FLAGS", "\\Deleted")
+        other.ok("EXPUNGE")
+        other.append("INBOX", mail_maker.plain(11))
+        self.type(mutt, self.tagged("m2"), "<delete-message>", "<sync-mailbox><quit>")
+        self.ends(mutt)
+        self.eventually(lambda: other.ok("NOOP") and other.uids() == [1, 3, 4, 6, 7, 8])
+        self.assertOne("INBOX")
+        self.assertLessEqual({"hello", "\\Flagged"}, other.flags()[6])
+
 
 
 class Twisted(ClientCase):

@@ -33,7 +33,8 @@ class Settings(MhTestCase):
     def test_a_wrong_value_is_named_with_what_it_may_be(self):
         for name, value in {"mh_new_mail": "sometimes", "mh_unseen_grace": "soon",
                             "mh_lock_timeout": "-1", "mh_keyword_map": "junk",
-                            "mh_refile_flags": "perhaps", "mh_profile": "relative"}.items():
+                            "mh_refile_flags": "perhaps", "mh_profile": "relative",
+                            "mh_notify_dir": "relative"}.items():
             with self.subTest(name):
                 user = self.with_settings(**{name: value})
                 self.allow_log(name)
@@ -46,7 +47,8 @@ class Settings(MhTestCase):
         for fields in ({"mh_new_mail": "unseen"}, {"mh_new_mail": "as-mh"},
                        {"mh_unseen_grace": "10s"}, {"mh_unseen_grace": "500ms"},
                        {"mh_lock_timeout": "2m"}, {"mh_keyword_map": "$Junk=junk"},
-                       {"mh_hidden_sequences": "one,two"}, {"mh_refile_flags": "no"}):
+                       {"mh_hidden_sequences": "one,two"}, {"mh_refile_flags": "no"},
+                       {"mh_notify_dir": "~/notify"}):
             with self.subTest(fields):
                 client = self.imap(self.with_settings(**fields))
                 self.assertEqual(client.select().exists, 1)

@@ -50,6 +50,7 @@ endif
 
 EXTRA_DIST += tests/support/case.py
 EXTRA_DIST += tests/support/corpus.py
+EXTRA_DIST += tests/support/exmh.py
 EXTRA_DIST += tests/support/gate.py
 EXTRA_DIST += tests/support/gated.py
 EXTRA_DIST += tests/support/history.py

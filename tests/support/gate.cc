@@ -9,6 +9,7 @@
 //
 //   MHGATE_ROOT=dir            calls on paths below it count (no symlink in it)
 //   MHGATE_COMM=name           only in processes of that command name (imap, mark, ...)
+//   MHGATE_DEAF=dir            inotify tells nothing of this directory, as of one on another machine
 //   MHGATE_LOCKS=1             calls of fcntl(2) for locks and leases, flock and lockf count too
 //   MHGATE_TRACE=file          gets a line "<pid> <comm> <n> <call> <path>" before each call
 //   MHGATE_KILL_AT=at          SIGKILL instead of the call
@@ -62,6 +63,7 @@ struct Told {
   char root[PATH_MAX];
   char comm[32];
   char trace[PATH_MAX];
+  char deaf[PATH_MAX];
   bool locks;
   Position kill, torn, cut, fail, delay, wait;
 };
@@ -110,6 +112,7 @@ void take(Told& told, const char* key, size_t key_size, const char* value, size_
   if (is("ROOT")) copy_text(told.root, sizeof(told.root), value, size);
   if (is("COMM")) copy_text(told.comm, sizeof(told.comm), value, size);
   if (is("TRACE")) copy_text(told.trace, sizeof(told.trace), value, size);
+  if (is("DEAF")) copy_text(told.deaf, sizeof(told.deaf), value, size);
   if (is("LOCKS")) told.locks = size > 0 && *value != '0';
   if (is("KILL_AT")) parse_position(told.kill, value, size);
   if (is("TORN_AT")) parse_position(told.torn, value, size);
@@ -640,6 +643,16 @@ GATE_NAMES_AT(renameat2, "rename", (dir, path, to_dir, to, flags), int dir, cons
 GATE_NAMES(link, "link", (path, to), const char* path, const char* to)
 GATE_NAMES_AT(linkat, "link", (dir, path, to_dir, to, flags), int dir, const char* path, int to_dir,
               const char* to, int flags)
+
+// What is watched instead is a directory in which nothing happens.
+GATE(int, inotify_add_watch, int fd, const char* path, uint32_t mask) {
+  NEXT(inotify_add_watch);
+  refresh();
+  Path full;
+  path_of(full, AT_FDCWD, path);
+  const bool deaf = state.told.deaf[0] != '\0' && strcmp(full.text, state.told.deaf) == 0;
+  return next(fd, deaf ? "/proc/sys" : path, mask);
+}
 
 // Locks, when they are to count.
 GATE(int, flock, int fd, int operation) {
