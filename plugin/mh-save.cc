@@ -357,6 +357,7 @@ void finish_transaction(SaveState& state, struct mail_index_transaction_commit_r
   for (const Status& done : steps) {
     if (!done) e_warning(state.box->event, "mh: %s", done.error().message().c_str());
   }
+  seal_index(state.box);
 }
 
 void mh_transaction_save_commit_post(struct mail_save_context* ctx,

@@ -56,6 +56,11 @@ FlagSync::FlagSync(struct mailbox* box, const FilesOutcome& files,
 
 void FlagSync::merge(const IndexSync& index, std::span<const Record> records) {
   MailboxState& state = mailbox_state(box_);
+  // See Folder::recall_untold().
+  std::erase_if(edited_from_, [&](const auto& edited) {
+    uint32_t seq;
+    return mail_index_lookup_seq(index.view, edited.first, &seq);
+  });
   auto outcome =
       state.folder->sync_flags(memory_.value_or(FolderMemory()), input_of(index, records));
   if (outcome) {

@@ -28,6 +28,8 @@ class FlagSync {
   bool moved() const { return outcome_.moved; }
   // What the client asked to remove, and was.
   const NumberSet& expunged() const { return outcome_.expunged; }
+  // Why others were not.
+  const std::optional<Error>& not_removed() const { return outcome_.not_removed; }
 
   // After all messages of the folder were appended.
   void apply(const IndexSync& index, std::span<const Record> records);

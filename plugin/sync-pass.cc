@@ -39,6 +39,17 @@ void fetch_flags(struct mailbox* box, std::vector<Added>* added) {
   }
 }
 
+// nullopt for an index in memory.
+std::optional<IndexSeal> index_now(struct mailbox* box) {
+  const char* dir;
+  if (mail_index_is_in_memory(box->index) ||
+      mailbox_get_path_to(box, MAILBOX_LIST_PATH_TYPE_INDEX, &dir) <= 0) {
+    return std::nullopt;
+  }
+  const FreshView view(box->index);
+  return seal_of_index(view.get(), dir, box->index_prefix);
+}
+
 class Sync {
  public:
   Sync(struct mailbox* box, bool thorough)
@@ -51,18 +62,19 @@ class Sync {
 
  private:
   int look_for_changes(bool* changed);
+  bool nothing_is_asked();
   int pass(bool* again);
   int locked_out(const Error& error);
   int locked_pass(bool* again);
   bool index_is_current();
   int prepare_index();
-  std::optional<IndexSeal> index_now() const;
   enum class Standing { kAsLeft, kNew, kDoubtful, kOlder };
   Standing standing() const;
   int lift_modseq(bool every_message);
   bool repair_index();
   int reset_index();
   int write_index(bool* again);
+  int tell_what_stays();
 
   static uint32_t missing_in(const IndexSync& index, std::span<const Record> records,
                              const std::optional<NumberSet>& changed);
@@ -85,6 +97,7 @@ class Sync {
   FilesOutcome files_;
   Nanoseconds newer_than_ = 0;  // see FlagSync
   bool repaired_ = false;
+  std::optional<Error> not_removed_;      // see FlagsOutcome
   std::vector<FlagChange> carried_over_;  // pending changes of an index that had to be reset
 };
 
@@ -99,9 +112,18 @@ int Sync::run_locked() {
       return set_error(box_, seen.error(), "listing the folder");
     }
     if (locked_pass(&again) < 0) return -1;
+    // It was another session that asked: no reason to refuse what is to be saved here.
+    (void)tell_what_stays();
     if (!again) return 0;
   }
   return 0;
+}
+
+// What could not be removed stays, and whoever asked is not told that all is well: the sync fails,
+// once, when all else is done.
+int Sync::tell_what_stays() {
+  const auto failed = std::exchange(not_removed_, std::nullopt);
+  return failed ? set_error(box_, *failed, "removing messages") : 0;
 }
 
 // Whether the journal holds nothing that the index does not have.
@@ -122,9 +144,9 @@ int Sync::run() {
     }
     if (!again) return 0;
     if (pass(&again) < 0) return -1;
-    if (!again) return 0;
+    if (!again) break;
   }
-  return 0;
+  return tell_what_stays();
 }
 
 // The fast path: no lock, two stats of ours, and what Dovecot does to see its own changes.
@@ -143,8 +165,22 @@ int Sync::look_for_changes(bool* changed) {
     mailbox_set_deleted(box_);
     return -1;
   }
-  *changed = !*same || mail_index_sync_have_any(box_->index, index_storage_get_sync_flags(box_));
+  const bool has_news = mail_index_sync_have_any(box_->index, index_storage_get_sync_flags(box_));
+  *changed = !*same || (has_news && !nothing_is_asked());
   return 0;
+}
+
+// The log of an index that agrees with its folder may have news that mean nothing to the folder:
+// messages that came in through us, and what goes into the cache. Only changes of flags and removals
+// are to be brought there.
+bool Sync::nothing_is_asked() {
+  IndexSync index(box_);
+  if (!index.begin()) return false;
+  const PendingChanges pending = read_pending(box_, index.ctx);
+  if (!pending.flags.empty() || !pending.expunges.empty()) return false;
+  consume(index.ctx);
+  mark_recent(index);
+  return index.commit();
 }
 
 int Sync::pass(bool* again) {
@@ -192,6 +228,7 @@ int Sync::locked_pass(bool* again) {
       memory_.reset();
     }
   }
+  folder_.recall_untold(memory_.value_or(FolderMemory()), &files_);
   if (list_state(box_->list).user().options().refile_flags) fetch_flags(box_, &files_.added);
   thorough_ = false;
   if (prepare_index() < 0 || write_index(again) < 0) return -1;
@@ -200,23 +237,12 @@ int Sync::locked_pass(bool* again) {
   return 0;
 }
 
-// nullopt for an index in memory.
-std::optional<IndexSeal> Sync::index_now() const {
-  const char* dir;
-  if (mail_index_is_in_memory(box_->index) ||
-      mailbox_get_path_to(box_, MAILBOX_LIST_PATH_TYPE_INDEX, &dir) <= 0) {
-    return std::nullopt;
-  }
-  const FreshView view(box_->index);
-  return seal_of_index(view.get(), dir, box_->index_prefix);
-}
-
 // Whether this index may be older than what clients were told. Doubtful: nothing tells, or the
 // floor has jumped because the journal may be older.
 Sync::Standing Sync::standing() const {
   const FreshView view(box_->index);
   if (view.header().uid_validity == 0) return Standing::kNew;
-  const auto now = index_now();
+  const auto now = index_now(box_);
   if (now) {
     const auto sealed = folder_.index_seal();
     if (sealed && is_older(*now, *sealed)) return Standing::kOlder;
@@ -351,9 +377,11 @@ int Sync::write_index(bool* again) {
       state_.index_broken = !index.commit();
       if (state_.index_broken) return -1;
       flags.finish();
+      if (flags.not_removed()) not_removed_ = flags.not_removed();
       // An index in memory is nobody else's.
-      const bool kept = flags.merged() && !mail_index_is_in_memory(box_->index);
-      if (kept && !files_.saved.empty()) (void)folder_.saves_finished();
+      if (mail_index_is_in_memory(box_->index)) return 0;
+      if (flags.merged() && !files_.saved.empty()) (void)folder_.saves_finished();
+      (void)folder_.told();
       return 0;
     }
   }
@@ -473,12 +501,17 @@ void Sync::finish() {
     e_warning(box_->event, "mh: %s", maintained.error().message().c_str());
   }
   state_.index_checked = true;
-  if (const auto now = index_now(); now && now != folder_.index_seal()) {
-    folder_.set_index_seal(*now);
-  }
+  seal_index(box_);
 }
 
 }  // namespace
+
+void seal_index(struct mailbox* box) {
+  Folder& folder = *mailbox_state(box).folder;
+  if (const auto now = index_now(box); now && now != folder.index_seal()) {
+    folder.set_index_seal(*now);
+  }
+}
 
 int run_sync_passes(struct mailbox* box, bool thorough) { return Sync(box, thorough).run(); }
 

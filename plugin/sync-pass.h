@@ -15,4 +15,7 @@ int run_sync_passes(struct mailbox* box, bool thorough);
 // The same under the folder lock, which the caller holds; next to nothing when nothing changed.
 int run_locked_sync(struct mailbox* box);
 
+// After each commit of the index under the folder lock: see libmh/store/index-seal.h.
+void seal_index(struct mailbox* box);
+
 }  // namespace mh

@@ -87,12 +87,12 @@ Status check_original(Fs& fs, const Record& record, TaggedCopy* copy) {
 
 // Rights, dates and what else there is of a file beside its bytes; then it is on its way to the
 // disk.
-Status finish_copy(Fs& fs, const AdoptPlace& place, int file, TaggedCopy* copy) {
+Status finish_copy(Fs& fs, int file, TaggedCopy* copy) {
   MH_TRY_SET(const FileStat original, fs.fstat(copy->original.get()));
   MH_TRY(fs.chmod(file, original.mode & 07777));
   MH_TRY(fs.copy_xattrs(copy->original.get(), file));
   MH_TRY(fs.set_times(file, original.mtime, original.mtime));
-  if (place.flush) MH_TRY(fs.start_writeback(file));
+  MH_TRY(fs.start_writeback(file));
   MH_TRY_SET(const FileStat made, fs.fstat(file));
   copy->record.file = FileIdentity::of(made);
   return {};
@@ -120,20 +120,20 @@ Status write_copy(Fs& fs, const AdoptPlace& place, int file, TaggedCopy* copy) {
   Record& record = copy->record;
   MH_TRY_SET(const HiddenLines hidden, copy_message(fs, kTagLineSize, file, copy));
   record.set(Record::kTagged, true);
-  record.set(Record::kTagFlushed, place.flush);
+  record.set(Record::kTagFlushed, true);
   const std::optional<Tag> tag = tag_of(record, place.uidvalidity);
   if (!tag) return fail(ErrorKind::kInvalid, "message cannot be tagged");
   const std::string head = hidden.kept + format_tag(*tag, place.key);
   MH_TRY(fs.pwrite(file, head.data(), head.size(), 0));
-  return finish_copy(fs, place, file, copy);
+  return finish_copy(fs, file, copy);
 }
 
-Status write_untagged_copy(Fs& fs, const AdoptPlace& place, int file, TaggedCopy* copy) {
+Status write_untagged_copy(Fs& fs, int file, TaggedCopy* copy) {
   MH_TRY_SET(const HiddenLines hidden, copy_message(fs, 0, file, copy));
   copy->record.set(Record::kTagged, false);
   copy->record.set(Record::kTagFlushed, false);
   MH_TRY(fs.pwrite(file, hidden.kept.data(), hidden.kept.size(), 0));
-  return finish_copy(fs, place, file, copy);
+  return finish_copy(fs, file, copy);
 }
 
 bool still_leased(Fs& fs, const TaggedCopy& copy) {
@@ -191,9 +191,7 @@ Status give_copy_its_name(Fs& fs, const AdoptPlace& place, const std::string& un
 
 }  // namespace
 
-Status flush_copy(Fs& fs, const AdoptPlace& place, TaggedCopy& copy) {
-  return place.flush ? fs.fsync(copy.file.get()) : Status();
-}
+Status flush_copy(Fs& fs, TaggedCopy& copy) { return fs.fsync(copy.file.get()); }
 
 Result<TaggedCopy> make_tagged_copy(Fs& fs, const AdoptPlace& place, const Record& record) {
   MH_TRY_SET(TaggedCopy copy, open_original(fs, place, record));
@@ -208,9 +206,9 @@ Result<TaggedCopy> make_untagged_copy(Fs& fs, const AdoptPlace& place, const Rec
   MH_TRY_SET(TaggedCopy copy, open_original(fs, place, record));
   const std::string unfinished = incoming_name(random_number());
   Status made = make_file(fs, place, unfinished, &copy);
-  if (made) made = write_untagged_copy(fs, place, copy.file.get(), &copy);
+  if (made) made = write_untagged_copy(fs, copy.file.get(), &copy);
   // What is not whole under that name would be taken for a message.
-  if (made) made = flush_copy(fs, place, copy);
+  if (made) made = flush_copy(fs, copy);
   if (made) made = give_copy_its_name(fs, place, unfinished, &copy);
   if (made) return copy;
   if (copy.file) (void)fs.unlink(place.workshop, unfinished.c_str());

@@ -37,14 +37,13 @@ namespace mh {
 // a message by what is in it: until it is whole it bears the name of a message on its way in.
 //
 // Where adoption works. `workshop` is the directory of the temporary files: tmp/ of the state, or
-// the folder itself when that lies on another file system (then the names begin with a dot).
+// the folder itself when that lies on another mount. What is exchanged is flushed before, whatever
+// is wanted of new mail: the original was on disk.
 struct AdoptPlace {
   int folder = -1;
   int workshop = -1;
-  bool workshop_is_folder = false;
   uint32_t uidvalidity = 0;
   TagKey key{};
-  bool flush = true;
 };
 
 // A copy with the tag, waiting to be exchanged. Holds the lease while it lives, and a lock on the
@@ -67,7 +66,7 @@ Result<TaggedCopy> make_tagged_copy(Fs& fs, const AdoptPlace& place, const Recor
 Result<TaggedCopy> make_untagged_copy(Fs& fs, const AdoptPlace& place, const Record& record);
 
 // Waits until the copy is on disk. Of many copies the first one costs most: so all are made before.
-Status flush_copy(Fs& fs, const AdoptPlace& place, TaggedCopy& copy);
+Status flush_copy(Fs& fs, TaggedCopy& copy);
 
 // Exchanges it in, flushed, under nmh's lock. On success the file under record.number is the copy,
 // and the original is removed or waits to be. kBusy, kNotFound: the name does not name the original

@@ -9,6 +9,7 @@
 #include <fcntl.h>
 
 #include <algorithm>
+#include <cerrno>
 
 #include "libmh/folder/folder-impl.h"
 #include "libmh/system/filename.h"
@@ -35,9 +36,7 @@ Result<AdoptPlace> Folder::Impl::adopt_place() {
   place.folder = dir.get();
   place.uidvalidity = state().header.uidvalidity;
   place.key = location.root->key();
-  place.flush = settings.flush;
   MH_TRY_SET(place.workshop, open_workshop());
-  place.workshop_is_folder = place.workshop == place.folder;
   return place;
 }
 
@@ -67,11 +66,12 @@ bool Folder::Impl::find_leftovers() const {
       return !found;
     });
   };
+  if (workshop_is_folder()) {
+    look_into(dir.get());
+    return found;
+  }
   const auto own = fs.open(state_dir.get(), kTemporaryDir.data(), O_RDONLY | O_DIRECTORY);
   if (own) look_into(own->get());
-  const auto folder_stat = fs.fstat(dir.get());
-  const auto state_stat = fs.fstat(state_dir.get());
-  if (folder_stat && state_stat && folder_stat->device != state_stat->device) look_into(dir.get());
   return found;
 }
 
@@ -122,6 +122,9 @@ Result<std::vector<Record>> Folder::Impl::exchange_batch(const AdoptPlace& place
     copy.name.clear();  // that name is the original's now, or nobody's
     if (done) {
       tagged.push_back(copy.record);
+    } else if (done.error().sys_errno() == EXDEV) {
+      MH_TRY(leave_workshop());
+      break;
     } else if (done.error().kind() == ErrorKind::kUnsupported ||
                done.error().kind() == ErrorKind::kInvalid) {
       tagging_failed = true;
@@ -159,7 +162,7 @@ Result<std::vector<TaggedCopy>> Folder::Impl::make_batch(const AdoptPlace& place
     if (fs.monotonic() >= end) break;
   }
   for (TaggedCopy& copy : copies) {
-    const Status flushed = flush_copy(fs, place, copy);
+    const Status flushed = flush_copy(fs, copy);
     if (!flushed) {
       discard(place, copies);
       return pass_on(flushed);
@@ -182,15 +185,16 @@ Result<size_t> Folder::adopt_batch(const AdoptPlace& place, TagChange change,
   in.discard(place, copies);
   // The journal must not know of tags that a loss of power undoes: they would seem to have been
   // taken away by another program.
-  if (done && !tagged->empty() && place.flush) done = in.fs.fsync(in.dir.get());
+  if (done && !tagged->empty()) done = in.fs.fsync(in.dir.get());
   if (done && !tagged->empty()) done = in.commit(*tagged, {});
   unlock();
   MH_TRY(done);
   return tagged->size();
 }
 
-Status Folder::sweep(const AdoptPlace& place) {
+Status Folder::sweep() {
   Impl& in = *impl_;
+  MH_TRY_SET(const AdoptPlace place, in.adopt_place());
   in.leftovers = in.find_leftovers();
   Status done;
   if (in.leftovers) {
@@ -214,16 +218,14 @@ Result<Folder::Adopted> Folder::adopt(size_t most, Nanoseconds budget) {
   MH_TRY(in.load_records());
   const bool tidy = in.swept || (in.looked_for_leftovers && !in.leftovers);
   if (tidy && std::none_of(in.records.begin(), in.records.end(), wants_tag)) return result;
-  MH_TRY_SET(const AdoptPlace place, in.adopt_place());
   if (!tidy) {
-    MH_TRY(sweep(place));
+    MH_TRY(sweep());
     MH_TRY(in.load_records());
   }
-  return change_tags(place, TagChange::kWrite, most, end);
+  return change_tags(TagChange::kWrite, most, end);
 }
 
-Result<Folder::Adopted> Folder::change_tags(const AdoptPlace& place, TagChange change, size_t most,
-                                            Nanoseconds end) {
+Result<Folder::Adopted> Folder::change_tags(TagChange change, size_t most, Nanoseconds end) {
   Impl& in = *impl_;
   Adopted result;
   std::vector<Record> candidates;
@@ -236,12 +238,16 @@ Result<Folder::Adopted> Folder::change_tags(const AdoptPlace& place, TagChange c
       result.more = !in.tagging_failed;
       break;
     }
+    const size_t first = next;
+    MH_TRY_SET(const AdoptPlace place, in.adopt_place());
     MH_TRY_SET(
         std::vector<TaggedCopy> copies,
         in.make_batch(place, change, candidates, std::min(kBatch, most - result.done), end, &next));
     if (copies.empty()) continue;
     MH_TRY_SET(const size_t done, adopt_batch(place, change, copies));
     result.done += done;
+    // None of them could be exchanged from there.
+    if (in.workshop_is_folder() != (place.workshop == place.folder)) next = first;
   }
   result.refused = in.never.count() - refused_before;
   return result;
@@ -256,12 +262,11 @@ Result<Folder::Adopted> Folder::remove_tags(size_t most, Nanoseconds budget) {
   if (!in.may_exchange()) return Adopted();
   const Nanoseconds end = in.fs.monotonic() + budget;
   MH_TRY(in.load_records());
-  MH_TRY_SET(const AdoptPlace place, in.adopt_place());
   if (!in.swept) {
-    MH_TRY(sweep(place));
+    MH_TRY(sweep());
     MH_TRY(in.load_records());
   }
-  return change_tags(place, TagChange::kRemove, most, end);
+  return change_tags(TagChange::kRemove, most, end);
 }
 
 Status Folder::set_tagging(bool on) {

@@ -233,16 +233,6 @@ size_t Folder::Impl::leave_to_index(Plan* plan) {
   return left;
 }
 
-// Annotations that were found before there was anybody to be told.
-void Folder::Impl::mind_untold_annotations(FilesOutcome* outcome) {
-  if (!outcome->first_sight || !state().options.contains(kUntoldAnnotations)) return;
-  for (const Record& record : records) {
-    const Annotation annotation{record.uid, record.has(Record::kRepliedSeen),
-                                record.has(Record::kForwardedSeen)};
-    if (annotation.replied || annotation.forwarded) outcome->annotated.push_back(annotation);
-  }
-}
-
 // Gives UIDs to what is new.
 void Folder::Impl::give_uids(Plan& plan, std::vector<Record>* changed, FilesOutcome* outcome) {
   uint32_t next = state().uidnext;
@@ -287,12 +277,6 @@ void Folder::Impl::note_arrivals(const std::vector<Added>& added) {
     if (!each.edited_from) undecided.add(each.uid);
   }
   if (!(undecided == state().undecided)) journal->add_undecided(undecided);
-}
-
-// In a folder that is seen for the first time, by a process without an index.
-void Folder::Impl::note_untold_annotations() {
-  if (!journal || !writable() || state().options.contains(kUntoldAnnotations)) return;
-  journal->add_option(kUntoldAnnotations, true);
 }
 
 // Another program takes our tags away: after a few of them this folder is left alone.
@@ -349,9 +333,7 @@ Result<Plan> Folder::Impl::plan_anew(bool thorough) {
 }
 
 Result<FilesOutcome> Folder::sync_files(bool thorough, const FlagsOf& flags_of) {
-  MH_TRY_SET(FilesOutcome outcome, impl_->sync_files(thorough, flags_of, true));
-  impl_->mind_untold_annotations(&outcome);
-  return outcome;
+  return impl_->sync_files(thorough, flags_of, true);
 }
 
 Result<FilesOutcome> Folder::sync_arrivals(bool thorough) {
@@ -387,7 +369,7 @@ Result<FilesOutcome> Folder::Impl::sync_files(bool thorough, const FlagsOf& flag
   in.release_guards(&changed);
   in.give_uids(plan, &changed, &outcome);
   in.note_arrivals(outcome.added);
-  if (!has_index && !plan.annotated.empty()) in.note_untold_annotations();
+  in.note_untold(outcome.added, plan.annotated);
   const std::vector<Tombstone> dropped = in.tombstones_of(plan.dropped, flags_of);
   MH_TRY_SET(outcome.deferred, in.commit_files(changed, dropped, outcome.added.size()));
   in.deferred = outcome.deferred;

@@ -173,12 +173,7 @@ void Folder::Impl::note_undecided(const NumberSet& undecided) {
   const bool same = undecided == state().undecided;
   if (same && !at_first_sight()) return;
   if (!same) journal->add_undecided(undecided);
-  if (at_first_sight()) {
-    journal->add_option(kFirstSight, false);
-    if (state().options.contains(kUntoldAnnotations)) {
-      journal->add_option(kUntoldAnnotations, false);
-    }
-  }
+  if (at_first_sight()) journal->add_option(kFirstSight, false);
   const Status noted = journal->append();
   static_cast<void>(noted);  // still collected: the next one brings it
 }
@@ -362,14 +357,22 @@ Result<FlagsOutcome> Folder::sync_flags(const FolderMemory& memory, FlagsInput i
     waits.busy = true;
     return waits;
   }
+  const std::vector<FlagChange> found = in.pending_in_journal(memory);
+  input.pending.insert(input.pending.begin(), found.begin(), found.end());
+  const std::vector<FlagChange> pending = input.pending;
   Impl::Removed removed;
   auto outcome = in.sync_flags(memory, std::move(input), &removed);
   // The files are gone, whatever became of the flags.
   if (!removed.tombstones.empty()) MH_TRY(in.commit({}, removed.tombstones));
   if (!outcome) return outcome;
   for (const uint32_t uid : removed.uids) outcome->expunged.add(uid);
-  if (!outcome->busy && !outcome->moved) in.note_undecided(outcome->undecided);
-  if (!outcome->busy && !outcome->moved && in.journal) in.now.journal_offset = in.journal->offset();
+  if (outcome->busy) in.note_pending(pending);
+  if (outcome->busy || outcome->moved) return outcome;
+  outcome->to_index.insert(outcome->to_index.begin(), found.begin(), found.end());
+  outcome->not_removed = removed.failed;
+  in.forget_pending();
+  in.note_undecided(outcome->undecided);
+  if (in.journal) in.now.journal_offset = in.journal->offset();
   return outcome;
 }
 

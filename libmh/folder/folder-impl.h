@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 //
 // The inside of Folder, shared by its parts: folder.cc (opening, locking, the journal's facts),
-// folder-files.cc (listing and UIDs), folder-flags.cc (sequences), folder-hold.cc (nmh's lock),
-// folder-private.cc (sequences in nmh's context), folder-message.cc (opening one message),
+// folder-files.cc (listing and UIDs), folder-untold.cc (what an index is to be told of them), folder-flags.cc (sequences), folder-hold.cc (nmh's lock),
+// folder-pending.cc (flags that wait), folder-private.cc (sequences in nmh's context), folder-message.cc (opening one message),
 // folder-adopt.cc, folder-save.cc, folder-guard.cc and folder-remove.cc, folder-recovery.cc (the
 // journal is lost or old). Not for use outside of libmh/folder/.
 #pragma once
@@ -128,11 +128,11 @@ struct Folder::Impl {
   Result<bool> look_for_arrivals();
   Result<Plan> plan(bool thorough);
   void take_over_verified(std::vector<Record>* changed);
+  bool is_news(uint32_t uid, const std::optional<NumberSet>& changed) const;
   std::vector<Tombstone> tombstones_of(const std::vector<uint32_t>& dropped,
                                        const FlagsOf& flags_of);
   size_t leave_to_index(Plan* plan);
-  void note_untold_annotations();
-  void mind_untold_annotations(FilesOutcome* outcome);
+  void note_untold(const std::vector<Added>& added, const std::vector<Annotation>& annotated);
   Result<FilesOutcome> sync_files(bool thorough, const FlagsOf& flags_of, bool has_index);
   void give_uids(Plan& plan, std::vector<Record>* changed, FilesOutcome* outcome);
   void free_numbers(const Plan& plan);
@@ -170,15 +170,18 @@ struct Folder::Impl {
     NumberSet numbers;
     std::vector<uint32_t> uids;
     std::vector<Tombstone> tombstones;
-    bool mismatch = false;  // a number was another's: the listing does not hold
+    bool mismatch = false;        // a number was another's: the listing does not hold
+    std::optional<Error> failed;  // the first reason why one stays
   };
+  bool workshop_is_folder() const;
   Result<int> open_workshop();
+  Status leave_workshop();
   Status put_back(const std::string& name, uint32_t number);
   void spare(const std::string& name, uint32_t number);
   Result<bool> remove_file(uint32_t number, const Record& record, bool backup);
   Result<bool> is_file_of(int where, const std::string& name, const Record& record);
   void remove_asked(const FlagsInput& input, Removed* removed);
-  Status remove_messages(const NumberSet& uids, const FlagsOf& flags_of, Removed* removed);
+  void remove_messages(const NumberSet& uids, const FlagsOf& flags_of, Removed* removed);
   Result<bool> sweep_outgoing();
 
   // folder-save.cc
@@ -188,6 +191,7 @@ struct Folder::Impl {
   Status write_save_intents(std::span<NewMessage> messages);
   bool unlockable(const SequencesFile::Hold& hold) const;
   uint32_t first_number(uint32_t highest, bool unlockable) const;
+  Status make_elsewhere(std::span<NewMessage> messages, const NewMessagePlace& place);
   Status link_messages(std::span<NewMessage> messages, uint32_t first);
   void put_flags(std::span<const NewMessage> messages, Sequences* next) const;
   Status mark_messages(SequencesFile::Hold& hold, std::span<const NewMessage> messages,
@@ -236,6 +240,12 @@ struct Folder::Impl {
                      Removed* removed, FlagsOutcome* outcome);
   Result<FlagsOutcome> sync_flags(const FolderMemory& memory, FlagsInput input, Removed* removed);
   void mind_sequences_error(const Error& error);
+
+  // folder-pending.cc
+  bool journals_pending() const;
+  std::vector<FlagChange> pending_in_journal(const FolderMemory& memory) const;
+  void note_pending(const std::vector<FlagChange>& pending);
+  void forget_pending();
 
   // folder-private.cc
   SequencesFile* context_file();

@@ -15,6 +15,7 @@
 #include <fcntl.h>
 
 #include <algorithm>
+#include <cerrno>
 
 #include "libmh/folder/folder-impl.h"
 #include "libmh/folder/identity.h"
@@ -37,18 +38,35 @@ Status move_in(Fs& fs, int from, const std::string& name, int to, uint32_t numbe
 
 }  // namespace
 
-// tmp/ of the state, or the folder itself when that lies on another file system: there our names
-// begin with a dot.
+// Whether nothing can be renamed between tmp/ of the state and the folder.
+bool Folder::Impl::workshop_is_folder() const {
+  if (state().options.contains(kWorkshopInFolder)) return true;
+  if (workshop) return false;
+  const auto folder_stat = fs.fstat(dir.get());
+  const auto state_stat = fs.fstat(state_dir.get());
+  return folder_stat && state_stat && folder_stat->device != state_stat->device;
+}
+
+// tmp/ of the state, or else the folder itself: our names begin with a dot.
 Result<int> Folder::Impl::open_workshop() {
+  if (workshop_is_folder()) return dir.get();
   if (workshop) return workshop.get();
-  MH_TRY_SET(const FileStat folder_stat, fs.fstat(dir.get()));
-  MH_TRY_SET(const FileStat state_stat, fs.fstat(state_dir.get()));
-  if (folder_stat.device != state_stat.device) return dir.get();
   const Status made = fs.mkdir(state_dir.get(), kTemporaryDir.data(), location.directory_mode);
   if (!made && made.error().kind() != ErrorKind::kExists) return pass_on(made);
   MH_TRY_SET(workshop, fs.open(state_dir.get(), kTemporaryDir.data(), O_RDONLY | O_DIRECTORY));
   if (made) MH_TRY(set_rights(fs, workshop.get(), location.directory_mode, location.gid));
   return workshop.get();
+}
+
+// It is on another mount, although the device is the same: a directory that is mounted a second
+// time, or belongs to another quota project. That is only found out by a rename. It is on disk
+// before anything gets a name of ours in the folder, so that whoever comes later looks there.
+Status Folder::Impl::leave_workshop() {
+  if (!journal || !writable() || workshop_is_folder()) {
+    return fail(ErrorKind::kReadOnly, location.folder + ": nothing can be renamed here");
+  }
+  journal->add_option(kWorkshopInFolder, true);
+  return commit({}, {});
 }
 
 // The file of this name in the workshop gets a number again.
@@ -82,7 +100,9 @@ Result<bool> Folder::Impl::remove_file(uint32_t number, const Record& record, bo
   const Status taken = fs.rename(dir.get(), plain.c_str(), to, name.c_str(), RenameMode::kReplace);
   if (!taken) {
     if (taken.error().kind() == ErrorKind::kNotFound) return false;
-    return pass_on(taken);
+    if (taken.error().sys_errno() != EXDEV) return pass_on(taken);
+    MH_TRY(leave_workshop());
+    return remove_file(number, record, backup);
   }
   const auto right = is_file_of(to, name, record);
   if (!right || !*right) {
@@ -117,21 +137,20 @@ void Folder::Impl::remove_asked(const FlagsInput& input, Removed* removed) {
   NumberSet to_remove = input.expunge;
   for (const uint32_t uid : removed->uids) to_remove.remove(uid);
   if (to_remove.empty()) return;
-  const Status done = remove_messages(to_remove, input.flags_of, removed);
-  if (!done) warn("messages could not be removed: " + done.error().message());
+  remove_messages(to_remove, input.flags_of, removed);
 }
 
 // Under nmh's lock where there is one, with a listing that holds. Those that are not what they were
-// stay.
-Status Folder::Impl::remove_messages(const NumberSet& uids, const FlagsOf& flags_of,
-                                     Removed* removed) {
-  Status failed;
+// stay, and one that cannot be removed keeps no other from it.
+void Folder::Impl::remove_messages(const NumberSet& uids, const FlagsOf& flags_of,
+                                   Removed* removed) {
+  removed->failed.reset();
   uids.for_each([&](uint32_t uid) {
-    const Record* record = failed ? find(uid) : nullptr;
+    const Record* record = find(uid);
     if (record == nullptr) return;
     const auto gone = remove_file(record->number, *record, settings.backup);
     if (!gone) {
-      failed = pass_on(gone);
+      if (!removed->failed) removed->failed = gone.error();
     } else if (*gone) {
       removed->numbers.add(record->number);
       removed->uids.push_back(uid);
@@ -140,16 +159,16 @@ Status Folder::Impl::remove_messages(const NumberSet& uids, const FlagsOf& flags
     }
   });
   removed->mismatch |= std::exchange(astray, false);
-  if (removed->uids.empty()) return failed;
+  if (removed->uids.empty()) return;
   removed->tombstones = tombstones_of(removed->uids, flags_of);
   apply_to_records({}, removed->tombstones);
   std::erase_if(listing->entries,
                 [&](const Entry& entry) { return removed->numbers.contains(entry.number); });
   // This was us: nothing else has to be looked for, but for what came in the same tick.
-  MH_TRY_SET(const FileStat stat, fs.fstat(dir.get()));
-  listing->directory = DirectoryStamp::of(stat);
+  const auto stat = fs.fstat(dir.get());
+  if (!stat) return;
+  listing->directory = DirectoryStamp::of(*stat);
   listing->taken_at = fs.now();
-  return failed;
 }
 
 // What a process that died has left: true when messages were put back. Nobody is at such work now,
@@ -164,7 +183,14 @@ Result<bool> Folder::Impl::sweep_outgoing() {
     return true;
   }));
   for (const auto& [name, number] : found) {
-    MH_TRY(put_back(name, number));
+    const Status back = put_back(name, number);
+    if (!back && back.error().sys_errno() == EXDEV) {
+      // The state was moved to another mount meanwhile, or the folder was.
+      warn("message " + std::to_string(number) + " lies in " + location.state_dir + "/" +
+           std::string(kTemporaryDir) + " as " + name + ", on another mount: copy it back");
+      continue;
+    }
+    MH_TRY(back);
     warn("put message " + std::to_string(number) + " back, whose removal was interrupted");
   }
   MH_TRY(remove_dead_messages(fs, from));

@@ -15,6 +15,7 @@
 // in, and the others would be taken away. A transaction of which some are written so already is
 // whole too: its writer died in the middle of that line. A single message has its file or has not.
 #include <algorithm>
+#include <cerrno>
 
 #include "libmh/folder/folder-impl.h"
 #include "libmh/folder/probe.h"
@@ -156,6 +157,14 @@ uint32_t Folder::Impl::first_number(uint32_t highest, bool unlockable) const {
   return taken + (unlockable && highest != 0 ? 2 : 1);
 }
 
+// The files cannot be linked from where they were made. The next ones can.
+Status Folder::Impl::make_elsewhere(std::span<NewMessage> messages, const NewMessagePlace& place) {
+  for (NewMessage& message : messages) mh::drop_message(fs, place, message);
+  MH_TRY(leave_workshop());
+  return fail(ErrorKind::kBusy,
+              location.folder + ": its state lies on another mount, to be minded from now on");
+}
+
 Status Folder::Impl::link_messages(std::span<NewMessage> messages, uint32_t first) {
   uint32_t number = first;
   uint32_t taken = 0;
@@ -170,6 +179,7 @@ Status Folder::Impl::link_messages(std::span<NewMessage> messages, uint32_t firs
       }
       const Status linked = link_message(fs, place, message, number);
       if (linked) break;
+      if (linked.error().sys_errno() == EXDEV) return make_elsewhere(messages, place);
       if (linked.error().kind() != ErrorKind::kExists || ++taken > kMostTaken) return linked;
     }
     ++number;

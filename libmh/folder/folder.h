@@ -92,6 +92,7 @@ struct FolderMemory {
   uint32_t highest = 0;        // number, with this directory
   NumberRange unmerged;        // saved since, into a file that was not merged before; or 0 to 0
   uint32_t untidy = 0;         // not 0: adopt() has something to do, for somebody at least
+  Nanoseconds busy_since = 0;  // changes of flags wait for the sequences since then; 0: none do
 };
 
 // What the caller keeps per message (index record extension): enough to open it without any lookup.
@@ -165,6 +166,9 @@ struct FlagsOutcome {
   std::vector<FlagChange> to_index;
   NumberSet undecided;
   NumberSet expunged;  // of those that were to be
+  // Why others of them stay: of one of them. They are not tried again unless they are asked for
+  // again, and no client may be told that they are gone.
+  std::optional<Error> not_removed;
 };
 
 struct AdoptPlace;
@@ -216,7 +220,13 @@ class Folder {
   // `thorough` believes no recorded stamp and reads every message again (force-resync). `flags_of`
   // is for tombstones. What an interrupted transaction has begun to save is finished or undone.
   Result<FilesOutcome> sync_files(bool thorough, const FlagsOf& flags_of);
-  // The same for a caller that keeps no index: only what an index can learn later from the journal
+  // Adds to `outcome` what a process found that died before its index knew it; `memory` is that of
+  // the caller's index as it was committed last. Where it was committed without all of that, a
+  // message of outcome->added may be in the index already: it has its flags then.
+  void recall_untold(const FolderMemory& memory, FilesOutcome* outcome);
+  // The index has all of the outcome.
+  Status told();
+  // As sync_files() for a caller that keeps no index: only what an index can learn later from the journal
   // alone. Messages that are gone, were edited, came back or were annotated stay as they are until
   // somebody with an index comes, for it has the flags to follow them. In a folder whose flags were
   // never merged there is no index to wait for: all is done.
@@ -310,9 +320,8 @@ class Folder {
   struct Impl;
   Result<size_t> adopt_batch(const AdoptPlace& place, TagChange change,
                              std::vector<TaggedCopy>& copies);
-  Result<Adopted> change_tags(const AdoptPlace& place, TagChange change, size_t most,
-                              Nanoseconds end);
-  Status sweep(const AdoptPlace& place);
+  Result<Adopted> change_tags(TagChange change, size_t most, Nanoseconds end);
+  Status sweep();
   Status change_identity_locked(const Identity& wanted);
   explicit Folder(std::unique_ptr<Impl> impl);
   std::unique_ptr<Impl> impl_;

@@ -123,6 +123,7 @@ uint32_t apply_tombstone(JournalLineReader& line, JournalState& state) {
   state.pop3.erase(uid);
   state.undecided.remove(uid);
   state.recent_sequences.clear();
+  state.untold.erase(uid);
   state.tombstones.insert_or_assign(uid, std::move(tombstone));
   return uid;
 }
@@ -216,6 +217,33 @@ bool apply_pop3(JournalLineReader& line, JournalState& state) {
   line.number(uid).number(identity.order).text(identity.uidl);
   if (!line.end() || !is_possible_uid(uid)) return false;
   if (state.alive.contains(uid)) state.pop3.insert_or_assign(uid, std::move(identity));
+  return true;
+}
+
+// B <uid> <edited from> <replied> <forwarded> <has flags> <flags> <state dir> <path> <uid there>
+bool apply_untold(JournalLineReader& line, JournalState& state) {
+  Untold untold;
+  uint32_t replied = 0;
+  uint32_t forwarded = 0;
+  uint32_t has_flags = 0;
+  std::string flags;
+  line.number(untold.uid).number(untold.edited_from).number(replied).number(forwarded);
+  line.number(has_flags).text(flags).text(untold.left_state_dir).text(untold.left_path);
+  line.number(untold.left_uid);
+  if (!line.end() || !is_possible_uid(untold.uid)) return false;
+  if (replied > 1 || forwarded > 1 || has_flags > 1) return false;
+  untold.replied = replied != 0;
+  untold.forwarded = forwarded != 0;
+  if (has_flags != 0) untold.flags = std::move(flags);
+  if (state.tombstones.contains(untold.uid)) return true;
+  state.untold.insert_or_assign(untold.uid, std::move(untold));
+  return true;
+}
+
+// K
+bool apply_told(JournalLineReader& line, JournalState& state) {
+  if (!line.end()) return false;
+  state.untold.clear();
   return true;
 }
 
@@ -335,6 +363,16 @@ void print_pop3(std::string& out, uint32_t uid, const Pop3Identity& identity) {
   JournalLineWriter(out, 'U').number(uid).number(identity.order).text(identity.uidl).end();
 }
 
+void print_untold(std::string& out, const Untold& untold) {
+  JournalLineWriter line(out, 'B');
+  line.number(untold.uid).number(untold.edited_from);
+  line.number(untold.replied ? 1U : 0U).number(untold.forwarded ? 1U : 0U);
+  line.number(untold.flags ? 1U : 0U).text(untold.flags.value_or(""));
+  line.text(untold.left_state_dir).text(untold.left_path).number(untold.left_uid).end();
+}
+
+void print_told(std::string& out) { JournalLineWriter(out, 'K').end(); }
+
 void print_facts(std::string& out, const JournalState& state) {
   print_uidnext_limit(out, state.uidnext_limit);
   JournalLineWriter(out, 'G').number(state.uidnext).end();
@@ -354,6 +392,7 @@ void print_facts(std::string& out, const JournalState& state) {
   for (const std::string& text : state.pending_flags) print_pending_flags(out, text);
   for (const auto& [uid, save] : state.pending_saves) print_pending_save(out, save);
   for (const auto& [uid, identity] : state.pop3) print_pop3(out, uid, identity);
+  for (const auto& [uid, untold] : state.untold) print_untold(out, untold);
 }
 
 Applied apply_line(std::string_view text, JournalState& state) {
@@ -390,6 +429,10 @@ Applied apply_line(std::string_view text, JournalState& state) {
       return {apply_saves_finished(line, state)};
     case 'U':
       return {apply_pop3(line, state)};
+    case 'B':
+      return {apply_untold(line, state)};
+    case 'K':
+      return {apply_told(line, state)};
     default:
       return {};
   }

@@ -342,6 +342,8 @@ void Journal::add_pending_save(const PendingSave& save) {
   print_pending_save(pending_, save);
 }
 void Journal::add_saves_finished() { print_saves_finished(pending_); }
+void Journal::add_untold(const Untold& untold) { print_untold(pending_, untold); }
+void Journal::add_told() { print_told(pending_); }
 void Journal::add_pop3(uint32_t uid, const Pop3Identity& identity) {
   impossible_ |= !is_possible_uid(uid);
   print_pop3(pending_, uid, identity);

@@ -24,6 +24,8 @@
 //   P  a message that is being saved (PendingSave); its I line stands before
 //   F  all saving that was begun is finished
 //   U  POP3 UIDL and order of a message
+//   B  what an index is to be told of a message (Untold); its I line stands before or behind it
+//   K  an index knows all of that
 //
 // The header says which file it was written into, and the seal, a small file beside the journal
 // ("journal.seal", one line), says up to where the journal was flushed and which ctime it had then.
@@ -96,8 +98,11 @@ inline constexpr std::string_view kFirstSight = "first-sight";
 // Option (O): no tags are written here.
 inline constexpr const char* kNoTags = "notag";
 
-// Option (O): annotations were found while there was no index to be told; void with the first
-// sight.
+// Option (O): nothing can be renamed between tmp/ of the state and the folder, which lie on two
+// mounts: temporary files are made in the folder.
+inline constexpr const char* kWorkshopInFolder = "workshop-in-folder";
+
+// Option (O): annotations were found at the first sight of the folder, and no index was told yet.
 inline constexpr const char* kUntoldAnnotations = "untold-annotations";
 
 // All facts, as they stand after the last line read.
@@ -117,6 +122,7 @@ struct JournalState {
   std::set<std::string> options;                  // see O
   std::map<uint32_t, PendingSave> pending_saves;  // see P
   std::map<uint32_t, Pop3Identity> pop3;          // see U
+  std::map<uint32_t, Untold> untold;              // see B
   bool rolled_back = false;  // facts may be missing; UIDNEXT and floor have jumped already
   uint64_t lines = 0;
 };
@@ -169,6 +175,8 @@ class Journal {
   void add_pending_save(const PendingSave& save);
   void add_saves_finished();
   void add_pop3(uint32_t uid, const Pop3Identity& identity);
+  void add_untold(const Untold& untold);
+  void add_told();
   // Collects an N line, if one is needed for giving out `count` UIDs from `next` on. kInvalid when
   // so many are not left: the folder needs a new UIDVALIDITY.
   Status reserve_uids(uint32_t next, uint32_t count);

@@ -9,6 +9,7 @@
 
 #include <array>
 #include <cstdint>
+#include <optional>
 #include <string>
 
 #include "libmh/system/fs.h"
@@ -101,6 +102,22 @@ struct PendingSave {
   std::string flags;   // space-separated IMAP flags and keywords
 
   bool operator==(const PendingSave&) const = default;
+};
+
+// What an index is to be told of a message beside that it is there: written with its record, void
+// once the index has it. A process that dies in between leaves it to the next one.
+struct Untold {
+  uint32_t uid = 0;
+  uint32_t edited_from = 0;          // the UID whose flags it takes over; 0: none
+  bool replied = false;              // an annotation is new
+  bool forwarded = false;            // likewise
+  std::optional<std::string> flags;  // that it had when it left; space-separated
+  // Or the index of the folder that it left has them (libmh/folder/returning.h).
+  std::string left_state_dir;
+  std::string left_path;
+  uint32_t left_uid = 0;  // 0: none
+
+  bool operator==(const Untold&) const = default;
 };
 
 // What POP3 shows of a message that was brought here from another server.

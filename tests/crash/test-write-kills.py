@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Dovecot's processes killed or failed at each call while they bring in, copy, move and remove mail.
 
-APPEND of one and of several messages, COPY, MOVE, EXPUNGE, a delivery by LMTP, DELETE and RENAME of
-a folder. Then a new session looks at both folders, and one more: what was acknowledged is there,
+APPEND of one and of several messages, COPY, MOVE, EXPUNGE, a delivery by LMTP, CREATE, DELETE and
+RENAME of a folder. Then a new session looks at both folders, and one more: what was acknowledged is there,
 once, with its bytes, flags and date; of a transaction all or nothing; no UID shows another message
 or comes back. The long form does it at every call; the short one at some, others in each run: the
 random seed is printed.
@@ -11,6 +11,7 @@ random seed is printed.
 
 import os
 import random
+import re
 import smtplib
 import sys
 import unittest
@@ -111,6 +112,14 @@ class Writes(gated.GatedCase):
         self._sessions.remove(client)
         return seen
 
+    def forget_dead_locks(self):
+        """Dovecot makes a new log under a lock file that it believes in for three minutes, whoever
+        is dead and whatever the driver."""
+        for top, _, names in os.walk(os.path.join(self.root, ".mhsync")):
+            for name in names:
+                if name.endswith(".newlock"):
+                    os.unlink(os.path.join(top, name))
+
     # -- the stops -------------------------------------------------------------------------------
 
     def run_at(self, act, armed, prepare):
@@ -124,6 +133,7 @@ class Writes(gated.GatedCase):
             return False
         finally:
             self.gate.arm()
+            self.forget_dead_locks()
         return answer is None or answer.status == "OK"
 
     def stops(self, calls, actions):
@@ -240,7 +250,44 @@ class Writes(gated.GatedCase):
             self.assertEqual(set(seen["other"]), {11, 12})
         self.everywhere(lambda client: client.command("EXPUNGE"), check, prepare)
 
-    # -- DELETE and RENAME -------------------------------------------------------------------------
+    def test_what_cannot_be_removed_stays_and_the_client_is_told(self):
+        client = self.start()
+        client.ok(r"STORE 2:3 +FLAGS (\Deleted)")
+        self.gate.arm()
+        client.ok("EXPUNGE")
+        removals = [call for call in self.gate.calls() if call.name.startswith("rename")
+                    and re.search(r"/\.mhsync-out\.\d+\.", call.path)]
+        self.assertEqual(len(removals), 2, self.gate.calls())
+        client = self.start()
+        client.ok(r"STORE 2:3 +FLAGS (\Deleted)")
+        self.gate.arm(fail_at=f"{removals[0].n}:EIO")
+        answer = client.command("EXPUNGE")
+        self.gate.arm()
+        self.assertIn("NO", [line.kind for line in answer.untagged], "nothing tells that one stays")
+        client.ok("NOOP")
+        flags = client.fetch("1:*", "FLAGS")
+        deleted = [n for n, items in flags.items() if "\\Deleted" in items["FLAGS"]]
+        self.assertEqual(len(flags), 5, "the other one is gone")
+        self.assertEqual(len(deleted), 1)
+        seen = self.look_at_all(("inbox", "other"))
+        self.same_inbox(seen, without={2, 3})
+        self.assertEqual(len({2, 3} & set(seen["inbox"])), 1)
+        answer = client.ok("EXPUNGE")
+        self.assertNotIn("NO", [line.kind for line in answer.untagged])
+        self.assertEqual(set(self.look_at_all(("inbox", "other"))["inbox"]), {1, 4, 5, 6})
+
+    # -- CREATE, DELETE and RENAME -------------------------------------------------------------------------
+
+    def test_create(self):
+        def check(acknowledged, seen):
+            self.same_inbox(seen)
+            self.assertEqual(set(seen["other"]), {11, 12})
+            if acknowledged:
+                self.assertEqual(seen["third"], {})
+            else:
+                self.assertIn(seen["third"], (None, {}))
+        self.everywhere(lambda client: client.command("CREATE third"), check,
+                        folders=("inbox", "other", "third"))
 
     def test_delete(self):
         def check(acknowledged, seen):

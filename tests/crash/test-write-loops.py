@@ -248,11 +248,19 @@ class Loops(case.MhTestCase):
         client = self.imap()
         found = {box: self.found_in(client, box, folder) for box, folder in FOLDERS.items()}
         kind = {n: {i for i in self.sent if i % 8 == n} for n in range(8)}
-        self.assertEqual(found["moved"], kind[MOVES])
-        self.assertEqual(found["copied"], kind[COPIES])
-        self.assertEqual(found["refiled"], kind[REFILES])
-        self.assertEqual(found["INBOX"], kind[COPIES] | kind[5] | kind[6] | kind[7])
+        wanted = {"moved": kind[MOVES], "copied": kind[COPIES], "refiled": kind[REFILES],
+                  "INBOX": kind[COPIES] | kind[5] | kind[6] | kind[7]}
+        wrong = {box: {"missing": sorted(wanted[box] - found[box]),
+                       "too many": sorted(found[box] - wanted[box])}
+                 for box in found if wanted[box] != found[box]}
+        self.assertEqual(wrong, {}, self.told_of(wrong))
         self.one_life()
+
+    def told_of(self, wrong):
+        """What the clients were shown of messages that are not where they belong."""
+        odd = {i for each in wrong.values() for ids in each.values() for i in ids}
+        return "\n".join(f"{i}: {box} UID {uid}" for (box, _, uid), i in sorted(self.shown.items())
+                         if i in odd)
 
 
 if __name__ == "__main__":

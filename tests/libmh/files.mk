@@ -73,6 +73,7 @@ tests_libmh_test_folder_SOURCES += tests/libmh/folder/test-folder-hold.cc
 tests_libmh_test_folder_SOURCES += tests/libmh/folder/test-folder-private.cc
 tests_libmh_test_folder_SOURCES += tests/libmh/folder/test-folder.cc
 tests_libmh_test_folder_SOURCES += tests/libmh/folder/test-overwritten.cc
+tests_libmh_test_folder_SOURCES += tests/libmh/folder/test-pending.cc
 tests_libmh_test_folder_SOURCES += tests/libmh/folder/test-probe.cc
 tests_libmh_test_folder_SOURCES += tests/libmh/folder/test-reconcile-model.cc
 tests_libmh_test_folder_SOURCES += tests/libmh/folder/test-reconcile.cc
@@ -80,5 +81,6 @@ tests_libmh_test_folder_SOURCES += tests/libmh/folder/test-remove.cc
 tests_libmh_test_folder_SOURCES += tests/libmh/folder/test-root.cc
 tests_libmh_test_folder_SOURCES += tests/libmh/folder/test-save.cc
 tests_libmh_test_folder_SOURCES += tests/libmh/folder/test-scan.cc
+tests_libmh_test_folder_SOURCES += tests/libmh/folder/test-two-mounts.cc
 tests_libmh_test_folder_SOURCES += tests/libmh/folder/test-untag.cc
 endif

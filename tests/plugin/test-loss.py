@@ -14,6 +14,7 @@ import random
 import shutil
 import sys
 import time
+import unittest
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
 
@@ -245,6 +246,31 @@ class Deleted(LossCase):
         now = self.look()
         self.assertEqual(now.uidvalidity, self.before.uidvalidity)
         self.shows_all(now)
+
+
+class Waiting(LossCase):
+    """Changes of flags that wait for nmh's lock, when the index that has them is lost."""
+
+    @unittest.skipUnless(runner.LONG, "takes a minute")
+    def test_what_has_waited_for_a_minute_survives_the_index(self):
+        first, second, third = self.before.uids[:3]
+        with self.nmh.sequences_locked():
+            client = self.select()
+            client.ok(rf"UID STORE {second} +FLAGS (\Seen \Flagged $Label1)")
+            client.ok(rf"UID STORE {third} -FLAGS (\Flagged)")
+            client.logout()
+            time.sleep(61)
+            self.look()
+            self.lose(INDEX)
+        now = self.look()
+        self.assertEqual(now.flags(second), {"\\Seen", "\\Flagged", "$Label1"})
+        self.assertEqual(now.flags(third), {"\\Seen"})
+        self.assertEqual(now.flags(first), self.before.flags(first))
+        sequences = self.nmh.sequences()
+        self.assertEqual(set(sequences["flagged"]), {1, 2})
+        self.assertNotIn(2, sequences["unseen"])
+        self.assertEqual(self.look().all_flags(), now.all_flags())
+        self.goes_on()
 
 
 class Undecided(LossCase):

@@ -67,6 +67,15 @@ void FolderClient::reopen() {
   root_.reset();
 }
 
+void FolderClient::lose_index() {
+  messages_.clear();
+  memory_ = {};
+  uidvalidity_ = 0;
+  uidnext_ = 1;
+  pending_.clear();
+  to_expunge_ = {};
+}
+
 Status FolderClient::open() {
   if (folder_) return {};
   MH_TRY_SET(root_, Root::open(fs_, mail_root_, ""));
@@ -126,7 +135,7 @@ void FolderClient::take_records(const FilesOutcome& files) {
   for (const Added& added : files.added) {
     if (!added.edited_from) continue;
     const auto old = messages_.find(*added.edited_from);
-    if (old == messages_.end()) continue;
+    if (old == messages_.end() || messages_.contains(added.uid)) continue;
     now[added.uid].flags = old->second.flags;
     old_numbers_[added.uid] = old->second.hint.number;
   }
@@ -200,7 +209,7 @@ void FolderClient::apply(const FlagChange& change) {
 
 Status FolderClient::try_sync(bool thorough, bool* again) {
   const auto flags_of = [this](uint32_t uid) { return flags_text(uid); };
-  MH_TRY_SET(const FilesOutcome files, folder_->sync_files(thorough, flags_of));
+  MH_TRY_SET(FilesOutcome files, folder_->sync_files(thorough, flags_of));
   if (folder_->uidvalidity() != uidvalidity_) {
     if (uidvalidity_ != 0) events_.push_back("VALIDITY");
     messages_.clear();
@@ -208,6 +217,7 @@ Status FolderClient::try_sync(bool thorough, bool* again) {
     uidvalidity_ = folder_->uidvalidity();
   }
   if (files.first_sight) memory_ = {};
+  folder_->recall_untold(memory_, &files);
   take_records(files);
   MH_TRY_SET(const FlagsOutcome flags, folder_->sync_flags(memory_, flags_input(files)));
   take_expunged(flags.expunged);
@@ -217,6 +227,7 @@ Status FolderClient::try_sync(bool thorough, bool* again) {
     *again = flags.moved;
     keep_last_merge(before);
     commit();
+    static_cast<void>(folder_->told());
     return {};
   }
   pending_.clear();
@@ -230,6 +241,7 @@ Status FolderClient::try_sync(bool thorough, bool* again) {
   }
   commit();
   if (!files.saved.empty()) static_cast<void>(folder_->saves_finished());
+  static_cast<void>(folder_->told());
   return folder_->maintain();
 }
 

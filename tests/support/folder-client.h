@@ -51,9 +51,10 @@ class FolderClient {
   // whenever a sync or store() is done. So a client that was killed or had an error is followed by
   // one that knows what was committed, and nothing else.
   void keep_index_in(std::string file);
-  // Opens the folder anew, as another process would; the index stays unless lose_index() is called.
+  // Opens the folder anew, as another process would; the index stays unless lose_index() is called,
+  // and what is pending with it.
   void reopen();
-  void lose_index() { messages_.clear(), memory_ = {}, uidvalidity_ = 0, uidnext_ = 1; }
+  void lose_index();
   Status sync(bool thorough = false);
   // Changes a flag; brought to the folder by the next sync.
   void store(uint32_t uid, const std::string& flag, bool on);

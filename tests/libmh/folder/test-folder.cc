@@ -14,6 +14,7 @@
 #include <thread>
 
 #include "libmh/format/tag-line.h"
+#include "tests/support/fault-fs.h"
 #include "tests/support/folder-client.h"
 #include "tests/support/temp-dir.h"
 
@@ -31,7 +32,7 @@ std::string mail(const std::string& subject) {
 // The parameter: whether the messages have been given tags before anything happens to them.
 class FolderTest : public ::testing::TestWithParam<bool> {
  protected:
-  FolderTest() : client_(Fs::posix(), temp_.path("Mail"), "inbox") {
+  FolderTest() : client_(fs_, temp_.path("Mail"), "inbox") {
     run("mkdir -p " + temp_.path("Mail/inbox"));
   }
 
@@ -83,6 +84,7 @@ class FolderTest : public ::testing::TestWithParam<bool> {
   }
 
   test::TempDir temp_;
+  test::FaultFs fs_;
   FolderClient client_;
 };
 
@@ -316,7 +318,7 @@ TEST_P(FolderTest, BackupRestoredTwiceGivesNoUidTwice) {
   EXPECT_LE(1u << 20, client_.uid_of(7));
   in_folder("rm 6");
   sync();
-  run("sleep 1");
+  fs_.shift_clocks(kSecond);  // no more than one message was given a UID each second
   restore();
   put("8", mail("eight"));
   sync();
@@ -353,7 +355,7 @@ TEST_P(FolderTest, LossOfTheJournalKeepsUidvalidityAndNeverReusesAUid) {
 TEST_P(FolderTest, LossOfAllStateGivesANewUidvalidity) {
   start();
   const uint32_t validity = client_.uidvalidity();
-  run("sleep 1 && rm -r Mail/.mhsync");
+  run("rm -r Mail/.mhsync");
   client_.reopen();
   client_.lose_index();  // it lies in there as well
   sync();

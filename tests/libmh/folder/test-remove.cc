@@ -5,19 +5,14 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <signal.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
-#include <cstdlib>
 
 #include "libmh/folder/folder.h"
-#include "libmh/format/sequences.h"
 #include "libmh/system/filename.h"
 #include "tests/support/child.h"
-#include "tests/support/fault-fs.h"
-#include "tests/support/folder-client.h"
-#include "tests/support/temp-dir.h"
+#include "tests/support/folder-test.h"
 
 namespace mh {
 namespace {
@@ -30,76 +25,9 @@ using ::testing::ElementsAre;
 using ::testing::IsEmpty;
 using ::testing::StartsWith;
 
-std::string text(int i) {
-  return "Subject: message " + std::to_string(i) + "\n\nThis is " + std::to_string(i) + ".\n";
-}
-
-class RemoveTest : public ::testing::Test {
+class RemoveTest : public test::FolderTest {
  protected:
-  RemoveTest() : client_(fs_, temp_.path("Mail"), "inbox") {
-    temp_.make_dir("Mail");
-    temp_.make_dir("Mail/inbox");
-    fs_.sleep_in_no_time();
-  }
-
-  std::string at(const std::string& name) const { return temp_.path("Mail/inbox/" + name); }
-  std::string read(const std::string& name) const {
-    return exists(name) ? temp_.read("Mail/inbox/" + name) : "there is none";
-  }
-  bool exists(const std::string& name) const { return temp_.exists("Mail/inbox/" + name); }
-  void run(const std::string& command) { ASSERT_EQ(0, std::system(command.c_str())) << command; }
-  static void must(const Status& done) {
-    if (!done) ADD_FAILURE() << done.error().message();
-  }
-  // Five messages that the client knows.
-  void start() {
-    for (int i = 1; i <= 5; ++i) {
-      temp_.write("Mail/inbox/" + std::to_string(i), text(i));
-      run("touch -d '1 hour ago' " + at(std::to_string(i)));
-    }
-    temp_.write("Mail/inbox/.mh_sequences", "unseen: 2 4\nflagged: 3-4\n");
-    must(client_.sync());
-    fs_.shift_clocks(120 * kSecond);
-    must(client_.sync());
-    client_.events();
-    fs_.reset();
-  }
-  std::vector<std::string> names_in(const std::string& path) const {
-    std::vector<std::string> names;
-    const Fd dir(::open(path.c_str(), O_RDONLY | O_DIRECTORY));
-    if (dir) {
-      must(Fs::posix().list(dir.get(), [&](const DirEntry& entry) {
-        names.push_back(entry.name);
-        return true;
-      }));
-    }
-    return names;
-  }
-  std::vector<std::string> workshop() {
-    return names_in(client_.folder().location().state_dir + "/tmp");
-  }
-  NumberSet sequence(const std::string& name) const {
-    const Sequences all = Sequences::parse(read(".mh_sequences"));
-    const NumberSet* found = all.find(name);
-    return found != nullptr ? *found : NumberSet();
-  }
-  void expect_sane(FolderClient& client) {
-    client.events();
-    must(client.sync());
-    EXPECT_THAT(client.events(), IsEmpty());
-    fs_.shift_clocks(7200 * kSecond);
-    must(client.sync());
-    EXPECT_THAT(client.events(), IsEmpty());
-    EXPECT_THAT(client.violations(), IsEmpty());
-    EXPECT_THAT(workshop(), IsEmpty());
-    for (const std::string& name : names_in(temp_.path("Mail/inbox"))) {
-      EXPECT_TRUE(message_number(name) || name == ".mh_sequences" || name.starts_with(',')) << name;
-    }
-  }
-
-  test::TempDir temp_;
-  FaultFs fs_;
-  FolderClient client_;
+  void start() { FolderTest::start(5, "unseen: 2 4\nflagged: 3-4\n"); }
 };
 
 TEST_F(RemoveTest, TheFileGoesAndSoDoItsSequences) {

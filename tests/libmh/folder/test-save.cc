@@ -13,9 +13,7 @@
 #include "libmh/folder/folder.h"
 #include "libmh/format/sequences.h"
 #include "libmh/system/filename.h"
-#include "tests/support/fault-fs.h"
-#include "tests/support/folder-client.h"
-#include "tests/support/temp-dir.h"
+#include "tests/support/folder-test.h"
 
 namespace mh {
 namespace {
@@ -31,49 +29,16 @@ using Mail = FolderClient::Mail;
 
 constexpr uint32_t kDate = 1600000000;
 
-std::string text(int i) {
-  return "Subject: message " + std::to_string(i) + "\n\nThis is " + std::to_string(i) + ".\n";
-}
-
-Mail mail(int i, std::set<std::string> flags = {}) {
-  Mail mail;
-  mail.text = text(i);
-  mail.flags = std::move(flags);
-  mail.date = kDate;
-  return mail;
-}
-
-class SaveTest : public ::testing::Test {
+class SaveTest : public test::FolderTest {
  protected:
-  SaveTest() : client_(fs_, temp_.path("Mail"), "inbox") {
-    temp_.make_dir("Mail");
-    temp_.make_dir("Mail/inbox");
-    fs_.sleep_in_no_time();
+  static Mail mail(int i, std::set<std::string> flags = {}) {
+    Mail mail;
+    mail.text = text(i);
+    mail.flags = std::move(flags);
+    mail.date = kDate;
+    return mail;
   }
-
-  std::string at(const std::string& name) const { return temp_.path("Mail/inbox/" + name); }
-  std::string read(const std::string& name) const {
-    return exists(name) ? temp_.read("Mail/inbox/" + name) : "there is none";
-  }
-  bool exists(const std::string& name) const { return temp_.exists("Mail/inbox/" + name); }
-  void put(const std::string& number, const std::string& content) {
-    temp_.write("Mail/inbox/" + number, content);
-    run("touch -d '1 hour ago' " + at(number));
-  }
-  void run(const std::string& command) { ASSERT_EQ(0, std::system(command.c_str())) << command; }
-  // Three messages that the client knows; the sequences file is old enough to be locked by all.
-  void start() {
-    for (int i = 1; i <= 3; ++i) put(std::to_string(i), text(i));
-    temp_.write("Mail/inbox/.mh_sequences", "unseen: 2\n");
-    must(client_.sync());
-    fs_.shift_clocks(120 * kSecond);
-    must(client_.sync());
-    client_.events();
-    fs_.reset();
-  }
-  static void must(const Status& done) {
-    if (!done) ADD_FAILURE() << done.error().message();
-  }
+  void start() { FolderTest::start(3, "unseen: 2\n"); }
   std::vector<uint32_t> append(FolderClient& client, const std::vector<Mail>& mails) {
     auto uids = client.append(mails);
     if (uids) return *uids;
@@ -81,46 +46,9 @@ class SaveTest : public ::testing::Test {
     return {};
   }
   std::vector<uint32_t> append(const std::vector<Mail>& mails) { return append(client_, mails); }
-  NumberSet sequence(const std::string& name) const {
-    const Sequences all = Sequences::parse(read(".mh_sequences"));
-    const NumberSet* found = all.find(name);
-    return found != nullptr ? *found : NumberSet();
-  }
   uint32_t number_of(uint32_t uid) { return client_.messages().at(uid).hint.number; }
-  std::vector<std::string> names_in(const std::string& path) const {
-    std::vector<std::string> names;
-    const Fd dir(::open(path.c_str(), O_RDONLY | O_DIRECTORY));
-    if (dir) {
-      must(Fs::posix().list(dir.get(), [&](const DirEntry& entry) {
-        names.push_back(entry.name);
-        return true;
-      }));
-    }
-    return names;
-  }
-  std::vector<std::string> workshop() {
-    return names_in(client_.folder().location().state_dir + "/tmp");
-  }
   // Another process on the same folder, with an index of its own.
   FolderClient other() { return FolderClient(fs_, temp_.path("Mail"), "inbox"); }
-  // Nothing changes at a later look, and nothing ever was wrong.
-  void expect_sane(FolderClient& client) {
-    client.events();
-    must(client.sync());
-    EXPECT_THAT(client.events(), IsEmpty());
-    fs_.shift_clocks(7200 * kSecond);
-    must(client.sync());
-    EXPECT_THAT(client.events(), IsEmpty());
-    EXPECT_THAT(client.violations(), IsEmpty());
-    EXPECT_FALSE(client.folder().has_unfinished_saves());
-    for (const std::string& name : names_in(temp_.path("Mail/inbox"))) {
-      EXPECT_TRUE(message_number(name) || name == ".mh_sequences" || name.starts_with(',')) << name;
-    }
-  }
-
-  test::TempDir temp_;
-  FaultFs fs_;
-  FolderClient client_;
 };
 
 TEST_F(SaveTest, AMessageGetsTheNextNumberUidAndATag) {

@@ -84,6 +84,9 @@ TEST(JournalFacts, AllFactsComeBack) {
   state.pending_flags = {"one", "two", "one"};
   state.undecided = {3, 4, 9};
   state.options = {"notag", "other option"};
+  state.untold[7] = {7, 4, false, true, std::nullopt, "", "", 0};
+  state.untold[9] = {9, 0, true, false, "", "0123", "work/old stuff", 12};
+  state.untold[11] = {11, 0, false, false, "\\Seen $Label1", "", "", 0};
   std::string lines;
   print_facts(lines, state);
   JournalState read;
@@ -98,7 +101,24 @@ TEST(JournalFacts, AllFactsComeBack) {
   EXPECT_EQ(state.pending_flags, read.pending_flags);
   EXPECT_EQ(state.undecided, read.undecided);
   EXPECT_EQ(state.options, read.options);
+  EXPECT_EQ(state.untold, read.untold);
   EXPECT_FALSE(read.rolled_back);
+}
+
+TEST(JournalFacts, WhatAnIndexHasBeenToldOrIsGoneIsUntoldNoMore) {
+  JournalState state;
+  std::string lines;
+  print_untold(lines, {7, 4, true, false, std::nullopt, "", "", 0});
+  print_untold(lines, {8, 5, true, false, std::nullopt, "", "", 0});
+  print_tombstone(lines, tombstone_of(7));
+  print_untold(lines, {7, 4, true, false, std::nullopt, "", "", 0});
+  ASSERT_TRUE(apply_all(lines, state));
+  EXPECT_EQ(1U, state.untold.size());
+  EXPECT_TRUE(state.untold.contains(8));
+  lines.clear();
+  print_told(lines);
+  ASSERT_TRUE(apply_all(lines, state));
+  EXPECT_TRUE(state.untold.empty());
 }
 
 TEST(JournalFacts, EmptyTextsAndOptionsTurnedOffClear) {
