@@ -9,7 +9,7 @@
 namespace mh {
 namespace {
 
-constexpr uint32_t kVersion = 2;
+constexpr uint32_t kVersion = 3;
 
 struct StoredHeader {
   uint32_t version;

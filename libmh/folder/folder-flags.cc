@@ -122,6 +122,9 @@ std::string Folder::Impl::repaired(const std::string& text) {
 
 void Folder::Impl::remember(const SequencesMemory& sequences_then, const SequencesText& file) {
   // The first sight of a folder is over when all of it was seen: what was there is no arrival.
+  if (!state().renumbered.empty()) {
+    now.renumbered = std::max(now.renumbered, state().renumbered.back().serial);
+  }
   const bool first_sight = !now.sequences.known && (deferred || (listing && !listing->whole));
   now.sequences = sequences_then;
   if (first_sight) now.sequences.known = false;
@@ -338,13 +341,23 @@ Result<FlagsOutcome> Folder::sync_flags(const FolderMemory& memory, FlagsInput i
     waits.busy = true;
     return waits;
   }
+  if (in.state().renumbering) {
+    // In which numbers the sequences are is not known.
+    FlagsOutcome waits;
+    waits.busy = true;
+    return waits;
+  }
+  const FolderMemory followed = in.follow_renumberings(memory, &input);
   Impl::Removed removed;
-  auto outcome = in.sync_flags(memory, std::move(input), &removed);
+  auto outcome = in.sync_flags(followed, std::move(input), &removed);
   // The files are gone, whatever became of the flags.
   if (!removed.tombstones.empty()) MH_TRY(in.commit({}, removed.tombstones));
   if (!outcome) return outcome;
   for (const uint32_t uid : removed.uids) outcome->expunged.add(uid);
-  if (!outcome->busy && !outcome->moved) in.note_undecided(outcome->undecided);
+  if (!outcome->busy && !outcome->moved) {
+    in.forget_known_renumberings(memory);
+    in.note_undecided(outcome->undecided);
+  }
   if (!outcome->busy && !outcome->moved && in.journal) in.now.journal_offset = in.journal->offset();
   return outcome;
 }

@@ -60,6 +60,9 @@ void print_option(std::string& out, std::string_view option, bool on);
 void print_pending_save(std::string& out, const PendingSave& save);
 void print_saves_finished(std::string& out);
 void print_pop3(std::string& out, uint32_t uid, const Pop3Identity& identity);
+void print_renumbering(std::string& out, const Renumbering& renumbering);
+void print_renumbered(std::string& out, const Renumbered& renumbered);
+void print_renumbered_known(std::string& out, uint64_t serial);
 // Everything but the header, in the shortest form.
 void print_facts(std::string& out, const JournalState& state);
 void print_seal(std::string& out, const Seal& seal);

@@ -44,6 +44,7 @@ void check_compaction(const mh::JournalState& state) {
   FUZZ_CHECK(again.records == state.records && again.tombstones == state.tombstones);
   FUZZ_CHECK(again.pending_sequences == state.pending_sequences);
   FUZZ_CHECK(again.pending_flags == state.pending_flags);
+  FUZZ_CHECK(again.renumbering == state.renumbering && again.renumbered == state.renumbered);
 }
 
 void check_first_lines(const std::string& line) {
