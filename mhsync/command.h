@@ -24,5 +24,6 @@ Result<ExitCode> check_folder(Job& job, const std::string& path);
 // What concerns the tree and no single folder of it.
 Result<ExitCode> check_tree(Job& job);
 Result<ExitCode> reindex_folder(Job& job, const std::string& path);
+Result<ExitCode> pack_folder(Job& job, const std::string& path);
 
 }  // namespace mh

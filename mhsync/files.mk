@@ -31,6 +31,7 @@ mhsync_mhsync_SOURCES += mhsync/exit-code.h
 mhsync_mhsync_SOURCES += mhsync/main.cc
 mhsync_mhsync_SOURCES += mhsync/options.cc
 mhsync_mhsync_SOURCES += mhsync/options.h
+mhsync_mhsync_SOURCES += mhsync/pack.cc
 mhsync_mhsync_SOURCES += mhsync/printer.cc
 mhsync_mhsync_SOURCES += mhsync/printer.h
 mhsync_mhsync_SOURCES += mhsync/progress.cc

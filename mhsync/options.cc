@@ -28,6 +28,14 @@ void add_globals(CLI::App* app, Options* options, double* timeout) {
       ->check(CLI::Range(0.0, kLongestTimeout));
 }
 
+CLI::Option* add_order(CLI::App* reindex, Options* options) {
+  return reindex
+      ->add_option_function<std::string>(
+          "--order", [options](const std::string&) { options->by_number = true; },
+          "\"folder\": new UIDs in the order of the message numbers; clients read all anew")
+      ->check(CLI::IsMember({"folder"}));
+}
+
 void add_commands(CLI::App* app, Options* options) {
   CLI::App* status = app->add_subcommand("status", "What is there; never writes");
   add_folders(status, options);
@@ -49,6 +57,11 @@ void add_commands(CLI::App* app, Options* options) {
       "--restored", options->restored,
       "The whole file system was put back to an older state: UIDs given since are passed over");
   remove->excludes(tag)->excludes(restored);
+  add_order(reindex, options)->excludes(remove);
+
+  CLI::App* pack = app->add_subcommand(
+      "pack", "Renumber the messages 1, 2, 3 ... as \"folder -pack\" does; clients see nothing");
+  add_folders(pack, options);
 }
 
 // What CLI11 cannot know.

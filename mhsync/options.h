@@ -28,6 +28,7 @@ struct Options {
   bool remove_tags = false;  // reindex
   bool tag = false;          // reindex
   bool restored = false;     // reindex
+  bool by_number = false;    // reindex --order=folder
 };
 
 // Either the options or, when --help or --version was answered or the line is wrong, the code to

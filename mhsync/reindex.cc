@@ -22,6 +22,7 @@ struct Done {
   uint64_t waiting = 0;  // half-written
   uint64_t left = 0;     // to Dovecot
   uint64_t refused = 0;  // files that are not ours to replace
+  bool ordered = false;  // all UIDs are new ones
 };
 
 Status give_uids(Folder& folder, bool thorough, Done* done) {
@@ -75,6 +76,9 @@ Status work(Job& job, Folder& folder, const std::string& path, Done* done) {
     MH_TRY(with_lock(folder, [&] { return folder.pass_over_lost_uids(); }));
   }
   MH_TRY(give_uids(folder, job.options.thorough, done));
+  if (job.options.by_number) {
+    MH_TRY_SET(done->ordered, folder.order_by_number());
+  }
   if (job.options.remove_tags) {
     MH_TRY(with_lock(folder, [&] { return folder.set_tagging(false); }));
     MH_TRY_SET(const uint64_t all, folder.count_tagged());
@@ -101,12 +105,17 @@ void tell(Job& job, const std::string& folder, const Done& done, uint64_t remain
                    {"refused", done.refused}};
   fields.emplace_back(remove ? "untagged" : "tagged", remove ? done.untagged : done.tagged);
   fields.emplace_back("remaining", remaining);
+  if (job.options.by_number) fields.emplace_back("ordered", done.ordered);
   fields.emplace_back("dry_run", job.options.dry_run);
   const std::string would = job.options.dry_run ? "would be " : "";
   std::string words = folder + ": " + counted(done.given, "UID ", "UIDs ") + would + "given, ";
   words += remove ? counted(done.untagged, "line ", "lines ") + would + "removed"
                   : counted(done.tagged, "line ", "lines ") + would + "written";
   if (remaining != 0) words += ", " + std::to_string(remaining) + " not possible now";
+  if (done.ordered) {
+    words += job.options.dry_run ? ", new UIDs would be given in the order of the folder"
+                                 : ", new UIDs in the order of the folder";
+  }
   if (done.refused != 0) {
     words += ", " + std::to_string(done.refused) + " left alone: of another owner or group";
   }

@@ -160,7 +160,7 @@ Status Folder::look(bool arrivals_first) {
 // Whether there are plain arrivals under the next numbers of a big folder: they are then all that
 // the listing has.
 Result<bool> Folder::Impl::look_for_arrivals() {
-  if (suspicious || !state().pending_saves.empty()) return false;
+  if (suspicious || !state().pending_saves.empty() || state().renumbering) return false;
   if (state().alive.count() < settings.big_folder) return false;
   if (pass_due != 0 && fs.now() >= pass_due) return false;
   MH_TRY(load_records());
@@ -206,12 +206,7 @@ void Folder::Impl::free_numbers(const Plan& plan) {
   uint32_t before = 0;
   for (const Record& record : records) before = std::max(before, record.number);
   if (listing->highest() >= before) return;
-  for (const auto& [uid, tombstone] : state().tombstones) {
-    if (tombstone.number == 0 || tombstone.dropped_at + kNumberRest < fs.now() / kSecond) continue;
-    Tombstone freed = tombstone;
-    freed.number = 0;
-    journal->add_tombstone(freed);
-  }
+  free_all_numbers();
 }
 
 // Takes out of the plan what an index has to be told at the time; returns how much that is.
@@ -346,7 +341,8 @@ Result<FilesOutcome> Folder::Impl::sync_files(bool thorough, const FlagsOf& flag
   FilesOutcome outcome;
   if (!in.swept_outgoing) MH_TRY(in.sweep_outgoing());
   if (!std::exchange(in.looked_for_leftovers, true)) in.leftovers = in.find_leftovers();
-  if (!in.state().pending_saves.empty()) in.probed = false;  // where their files are must be known
+  // Where their files are must be known.
+  if (!in.state().pending_saves.empty() || in.state().renumbering) in.probed = false;
   MH_TRY(in.list_again(thorough));
   MH_TRY_SET(const bool undone, in.settle_saves(&outcome));
   if (undone) MH_TRY(in.list_again(true));
@@ -384,6 +380,7 @@ Result<FilesOutcome> Folder::Impl::sync_files(bool thorough, const FlagsOf& flag
     outcome.dropped = std::move(plan.dropped);
     outcome.annotated = std::move(plan.annotated);
   }
+  in.settle_renumbering();
   outcome.first_sight = in.at_first_sight();
   outcome.waiting = plan.waiting.size();
   in.waiting = plan.waiting.size();

@@ -129,6 +129,9 @@ bool Folder::Impl::mend_overwritten(const SequencesText& file, Sequences* found)
 
 void Folder::Impl::remember(const SequencesMemory& sequences_then, const SequencesText& file) {
   // The first sight of a folder is over when all of it was seen: what was there is no arrival.
+  if (!state().renumbered.empty()) {
+    now.renumbered = std::max(now.renumbered, state().renumbered.back().serial);
+  }
   const bool first_sight = !now.sequences.known && (deferred || (listing && !listing->whole));
   now.sequences = sequences_then;
   now.unmerged = {};
@@ -357,11 +360,18 @@ Result<FlagsOutcome> Folder::sync_flags(const FolderMemory& memory, FlagsInput i
     waits.busy = true;
     return waits;
   }
+  if (in.state().renumbering) {
+    // In which numbers the sequences are is not known.
+    FlagsOutcome waits;
+    waits.busy = true;
+    return waits;
+  }
+  const FolderMemory followed = in.follow_renumberings(memory, &input);
   const std::vector<FlagChange> found = in.pending_in_journal(memory);
   input.pending.insert(input.pending.begin(), found.begin(), found.end());
   const std::vector<FlagChange> pending = input.pending;
   Impl::Removed removed;
-  auto outcome = in.sync_flags(memory, std::move(input), &removed);
+  auto outcome = in.sync_flags(followed, std::move(input), &removed);
   // The files are gone, whatever became of the flags.
   if (!removed.tombstones.empty()) MH_TRY(in.commit({}, removed.tombstones));
   if (!outcome) return outcome;
@@ -371,6 +381,7 @@ Result<FlagsOutcome> Folder::sync_flags(const FolderMemory& memory, FlagsInput i
   outcome->to_index.insert(outcome->to_index.begin(), found.begin(), found.end());
   outcome->not_removed = removed.failed;
   in.forget_pending();
+  in.forget_known_renumberings(memory);
   in.note_undecided(outcome->undecided);
   if (in.journal) in.now.journal_offset = in.journal->offset();
   return outcome;

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 //
 // The inside of Folder, shared by its parts: folder.cc (opening, locking, the journal's facts),
-// folder-files.cc (listing and UIDs), folder-untold.cc (what an index is to be told of them), folder-flags.cc (sequences), folder-hold.cc (nmh's lock),
-// folder-pending.cc (flags that wait), folder-private.cc (sequences in nmh's context), folder-message.cc (opening one message),
-// folder-adopt.cc, folder-save.cc, folder-guard.cc and folder-remove.cc, folder-recovery.cc (the
-// journal is lost or old). Not for use outside of libmh/folder/.
+// folder-files.cc (listing and UIDs), folder-untold.cc (what an index is to be told of them),
+// folder-flags.cc (sequences), folder-pending.cc (flags that wait), folder-hold.cc (nmh's lock),
+// folder-private.cc (sequences in nmh's context), folder-message.cc (opening one message),
+// folder-adopt.cc, folder-save.cc, folder-guard.cc and folder-remove.cc, folder-pack.cc and
+// folder-order.cc (new numbers, new UIDs), folder-recovery.cc (the journal is lost or old). Not for
+// use outside of libmh/folder/.
 #pragma once
 
 #include <map>
@@ -15,6 +17,7 @@
 
 #include "libmh/folder/adopt.h"
 #include "libmh/folder/folder.h"
+#include "libmh/folder/renumber.h"
 
 namespace mh {
 
@@ -87,8 +90,17 @@ struct Folder::Impl {
   bool swept_outgoing = false;  // this process has looked after interrupted removals
   bool astray = false;  // a file of a message lies in the workshop and could not be put back
   bool tagging_failed = false;  // the file system cannot do it
-  NumberSet not_now;            // UIDs that could not be tagged: busy, foreign
-  NumberSet never;              // of these, those that this process may not tag, or nobody can
+  struct Pack {
+    std::vector<MessageMove> moves;
+    size_t done = 0;
+    uint64_t stay = 0;
+    size_t plans = 0;    // how often it was planned
+    bool again = false;  // to be planned anew
+  };
+  std::optional<Pack> pack;  // what pack_some() is at
+  Status unsettled;          // why the sequences still have the numbers of before a pack
+  NumberSet not_now;         // UIDs that could not be tagged: busy, foreign
+  NumberSet never;           // of these, those that this process may not tag, or nobody can
 
   bool at_first_sight() const { return state().options.contains(std::string(kFirstSight)); }
   const JournalState& state() const { return journal ? journal->state() : memory_state; }
@@ -203,6 +215,56 @@ struct Folder::Impl {
   Status note_saved(std::span<const NewMessage> messages);
   std::map<uint32_t, const Entry*> find_saved();
   Result<bool> settle_saves(FilesOutcome* outcome);
+
+  // folder-pack.cc
+  struct Slice {
+    std::vector<Record> moved;
+    bool disturbed = false;  // something was not as it was planned
+    Status failed;
+  };
+  struct PackTexts {
+    std::string sequences;
+    std::string context;
+    bool operator==(const PackTexts&) const = default;
+  };
+  Result<std::string> context_text();
+  Renumbering intent_of(std::span<const MessageMove> moves, const std::string& sequences_text,
+                        const std::string& context_then) const;
+  Status begin_renumbering(const Renumbering& intent);
+  void void_renumbering();
+  std::vector<MovedMessage> where_they_are(const Renumbering& what);
+  struct Carried {
+    Sequences sequences;
+    bool lost_some = false;  // numbers that no message bore
+  };
+  Result<Carried> carry_public(SequencesFile::Hold& hold, const Renumbering& what,
+                               std::span<const MovedMessage> messages, const NumberSet& stale,
+                               bool written_before);
+  Status carry_private(const Renumbering& what, std::span<const MovedMessage> messages,
+                       const Sequences& public_ones, bool written_before);
+  Result<Renumbered> carry(SequencesFile::Hold& hold, const Renumbering& what,
+                           const NumberSet& stale);
+  Status flush_renumbering();
+  Status end_renumbering(const Renumbered& done);
+  Status settle_renumbering_now();
+  void settle_renumbering();
+  FolderMemory follow_renumberings(const FolderMemory& memory, FlagsInput* input) const;
+  void forget_known_renumberings(const FolderMemory& memory);
+  Status plan_pack_now();
+  Result<std::string> wait_for_nmh();
+  Slice move_files(std::span<const MessageMove> moves, Nanoseconds until);
+  NumberSet without_message(std::span<const MessageMove> moves, bool all) const;
+  Status pack_under_lock(std::span<const MessageMove> moves, const PackTexts& texts, Slice* slice,
+                         Renumbered* done);
+  void free_all_numbers();
+  Status note_packed(const Slice& slice, const Renumbered& done);
+  Result<size_t> pack_slice(const std::string& sequences_text);
+
+  // folder-order.cc
+  std::vector<Record> records_by_number(std::vector<uint32_t>* gone) const;
+  JournalState reordered();
+  Result<bool> is_in_order();
+  Status reorder();
 
   // folder-guard.cc
   bool guards() const;

@@ -318,6 +318,12 @@ Status Folder::Impl::note_saved(std::span<const NewMessage> messages) {
 Result<FolderMemory> Folder::store_messages(std::span<NewMessage> messages,
                                             const FolderMemory& memory) {
   Impl& in = *impl_;
+  if (in.state().renumbering) {
+    return fail(ErrorKind::kBusy, in.location.folder +
+                                      ": a pack was stopped, and its sequences "
+                                      "cannot be written now" +
+                                      (in.unsettled ? "" : ": " + in.unsettled.error().message()));
+  }
   MH_TRY(in.retag(messages));
   MH_TRY(in.write_save_intents(messages));
   in.listing.reset();

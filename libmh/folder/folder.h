@@ -88,6 +88,7 @@ struct FolderMemory {
   SequencesMemory sequences;
   uint64_t generation = 0;  // the journal up to here is in the index
   uint64_t journal_offset = 0;
+  uint64_t renumbered = 0;     // packs up to this serial are in the index
   Nanoseconds recheck_at = 0;  // 0: settled. Else sync at this time even if nothing seems changed
   uint32_t highest = 0;        // number, with this directory
   NumberRange unmerged;        // saved since, into a file that was not merged before; or 0 to 0
@@ -279,6 +280,11 @@ class Folder {
     uint64_t highest_modseq = 0;  // at least
   };
   Status change_identity(const Identity& wanted);
+  // Gives new UIDs, ascending with the numbers, under a new UIDVALIDITY: clients read all anew.
+  // Flags, GUIDs and dates stay; tags are to be written anew. False when UIDs are in this order
+  // already: nothing is changed then. Takes the locks itself. After a crash all of it is changed
+  // or nothing.
+  Result<bool> order_by_number();
 
   // Opens the message by its hint; when that does not hold, looks it up. kNotFound: it is gone or
   // was edited; the next sync will say so (unchanged() is false from now on). kPermission and kIo:
@@ -312,6 +318,22 @@ class Folder {
   // else kInvalid. Each file is then, byte for byte, what it would be without us; its UID lives in
   // the journal alone. Otherwise as adopt().
   Result<Adopted> remove_tags(size_t most, Nanoseconds budget);
+  // Gives the messages the numbers 1, 2, 3 … in their order, as nmh's "folder -pack": sequences,
+  // private ones and "cur" follow, UIDs and flags stay as they are, and nobody who is connected is
+  // told anything. Each call does a part that is whole in itself and takes the locks for moments;
+  // the first one only plans. Killed anywhere, the next sync of anybody brings the sequences to the
+  // numbers that there are then; see folder-pack.cc.
+  //   kBusy   somebody holds a lock, is named, or programs that take none may be at work
+  //   kInvalid, kUnsupported, kReadOnly, kPermission: this folder cannot be packed, and why
+  struct Packed {
+    uint64_t moved = 0;    // by this call
+    uint64_t to_move = 0;  // still
+    // Files that stay where they are, half-written or left to somebody with an index.
+    uint64_t stay = 0;
+    bool more = false;
+  };
+  Result<Packed> pack_some();
+
   // Messages that adopt() or remove_tags() could still do, now or later.
   Result<uint64_t> count_untagged();
   Result<uint64_t> count_tagged();

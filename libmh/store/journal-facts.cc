@@ -247,6 +247,51 @@ bool apply_told(JournalLineReader& line, JournalState& state) {
   return true;
 }
 
+void write_mark(JournalLineWriter& line, const SequencesMark& mark) {
+  line.hash(mark.hash).hash(mark.unseen_hash).number(mark.cur);
+}
+
+void read_mark(JournalLineReader& line, SequencesMark& mark) {
+  line.hash(mark.hash).hash(mark.unseen_hash).number(mark.cur);
+}
+
+// R <serial> <moves> <mark before> <sequences> <private sequences>
+bool apply_renumbering(JournalLineReader& line, JournalState& state) {
+  Renumbering renumbering;
+  std::string moves;
+  line.number(renumbering.serial).text(moves);
+  read_mark(line, renumbering.before);
+  line.text(renumbering.sequences).text(renumbering.own_sequences);
+  auto runs = parse_runs(moves);
+  if (!line.end() || !runs || runs->empty()) return false;
+  renumbering.moves = std::move(*runs);
+  state.renumbering = std::move(renumbering);
+  return true;
+}
+
+// C <serial> <moves> <mark before> <mark after>
+bool apply_renumbered(JournalLineReader& line, JournalState& state) {
+  Renumbered renumbered;
+  std::string moves;
+  line.number(renumbered.serial).text(moves);
+  read_mark(line, renumbered.before);
+  read_mark(line, renumbered.after);
+  auto runs = parse_runs(moves);
+  if (!line.end() || !runs) return false;
+  state.renumbering.reset();
+  renumbered.moves = std::move(*runs);
+  if (!renumbered.moves.empty()) state.renumbered.push_back(std::move(renumbered));
+  return true;
+}
+
+// V <serial>
+bool apply_renumbered_known(JournalLineReader& line, JournalState& state) {
+  uint64_t serial = 0;
+  if (!line.number(serial).end()) return false;
+  std::erase_if(state.renumbered, [&](const Renumbered& each) { return each.serial <= serial; });
+  return true;
+}
+
 }  // namespace
 
 // H <version> <generation> <own inode> <own birth> <own handle> <guid> <uidvalidity> <created>
@@ -373,6 +418,25 @@ void print_untold(std::string& out, const Untold& untold) {
 
 void print_told(std::string& out) { JournalLineWriter(out, 'K').end(); }
 
+void print_renumbering(std::string& out, const Renumbering& renumbering) {
+  JournalLineWriter line(out, 'R');
+  line.number(renumbering.serial).text(print_runs(renumbering.moves));
+  write_mark(line, renumbering.before);
+  line.text(renumbering.sequences).text(renumbering.own_sequences).end();
+}
+
+void print_renumbered(std::string& out, const Renumbered& renumbered) {
+  JournalLineWriter line(out, 'C');
+  line.number(renumbered.serial).text(print_runs(renumbered.moves));
+  write_mark(line, renumbered.before);
+  write_mark(line, renumbered.after);
+  line.end();
+}
+
+void print_renumbered_known(std::string& out, uint64_t serial) {
+  JournalLineWriter(out, 'V').number(serial).end();
+}
+
 void print_facts(std::string& out, const JournalState& state) {
   print_uidnext_limit(out, state.uidnext_limit);
   JournalLineWriter(out, 'G').number(state.uidnext).end();
@@ -393,6 +457,8 @@ void print_facts(std::string& out, const JournalState& state) {
   for (const auto& [uid, save] : state.pending_saves) print_pending_save(out, save);
   for (const auto& [uid, identity] : state.pop3) print_pop3(out, uid, identity);
   for (const auto& [uid, untold] : state.untold) print_untold(out, untold);
+  for (const Renumbered& renumbered : state.renumbered) print_renumbered(out, renumbered);
+  if (state.renumbering) print_renumbering(out, *state.renumbering);
 }
 
 Applied apply_line(std::string_view text, JournalState& state) {
@@ -433,6 +499,12 @@ Applied apply_line(std::string_view text, JournalState& state) {
       return {apply_untold(line, state)};
     case 'K':
       return {apply_told(line, state)};
+    case 'R':
+      return {apply_renumbering(line, state)};
+    case 'C':
+      return {apply_renumbered(line, state)};
+    case 'V':
+      return {apply_renumbered_known(line, state)};
     default:
       return {};
   }

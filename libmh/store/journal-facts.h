@@ -62,6 +62,9 @@ void print_saves_finished(std::string& out);
 void print_pop3(std::string& out, uint32_t uid, const Pop3Identity& identity);
 void print_untold(std::string& out, const Untold& untold);
 void print_told(std::string& out);
+void print_renumbering(std::string& out, const Renumbering& renumbering);
+void print_renumbered(std::string& out, const Renumbered& renumbered);
+void print_renumbered_known(std::string& out, uint64_t serial);
 // Everything but the header, in the shortest form.
 void print_facts(std::string& out, const JournalState& state);
 void print_seal(std::string& out, const Seal& seal);

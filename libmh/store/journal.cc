@@ -349,6 +349,14 @@ void Journal::add_pop3(uint32_t uid, const Pop3Identity& identity) {
   print_pop3(pending_, uid, identity);
 }
 
+void Journal::add_renumbering(const Renumbering& renumbering) {
+  print_renumbering(pending_, renumbering);
+}
+void Journal::add_renumbered(const Renumbered& renumbered) {
+  print_renumbered(pending_, renumbered);
+}
+void Journal::add_renumbered_known(uint64_t serial) { print_renumbered_known(pending_, serial); }
+
 Status Journal::reserve_uids(uint32_t next, uint32_t count) {
   const uint64_t needed = uint64_t{next} + count;
   if (needed > kMaxUidNext)

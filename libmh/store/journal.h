@@ -26,6 +26,9 @@
 //   U  POP3 UIDL and order of a message
 //   B  what an index is to be told of a message (Untold); its I line stands before or behind it
 //   K  an index knows all of that
+//   R  messages are about to get other numbers (Renumbering)
+//   C  they have, and the sequences say so (Renumbered)
+//   V  up to this C line all is known to the index
 //
 // The header says which file it was written into, and the seal, a small file beside the journal
 // ("journal.seal", one line), says up to where the journal was flushed and which ctime it had then.
@@ -65,6 +68,7 @@
 #include "libmh/format/number-set.h"
 #include "libmh/result.h"
 #include "libmh/store/record.h"
+#include "libmh/store/renumbering.h"
 #include "libmh/system/fs.h"
 
 namespace mh {
@@ -123,6 +127,8 @@ struct JournalState {
   std::map<uint32_t, PendingSave> pending_saves;  // see P
   std::map<uint32_t, Pop3Identity> pop3;          // see U
   std::map<uint32_t, Untold> untold;              // see B
+  std::optional<Renumbering> renumbering;         // see R
+  std::vector<Renumbered> renumbered;             // see C, oldest first
   bool rolled_back = false;  // facts may be missing; UIDNEXT and floor have jumped already
   uint64_t lines = 0;
 };
@@ -177,6 +183,9 @@ class Journal {
   void add_pop3(uint32_t uid, const Pop3Identity& identity);
   void add_untold(const Untold& untold);
   void add_told();
+  void add_renumbering(const Renumbering& renumbering);
+  void add_renumbered(const Renumbered& renumbered);
+  void add_renumbered_known(uint64_t serial);
   // Collects an N line, if one is needed for giving out `count` UIDs from `next` on. kInvalid when
   // so many are not left: the folder needs a new UIDVALIDITY.
   Status reserve_uids(uint32_t next, uint32_t count);

@@ -45,6 +45,7 @@ void check_compaction(const mh::JournalState& state) {
   FUZZ_CHECK(again.pending_sequences == state.pending_sequences);
   FUZZ_CHECK(again.pending_flags == state.pending_flags);
   FUZZ_CHECK(again.untold == state.untold);
+  FUZZ_CHECK(again.renumbering == state.renumbering && again.renumbered == state.renumbered);
 }
 
 void check_first_lines(const std::string& line) {

@@ -401,6 +401,27 @@ Status FolderClient::change_identity(const Folder::Identity& wanted) {
   return done;
 }
 
+Result<uint64_t> FolderClient::pack() {
+  MH_TRY_SET(const auto root, Root::open(fs_, mail_root_, ""));
+  MH_TRY_SET(const auto folder, Folder::open(fs_, *root, path_, settings, {}));
+  uint64_t moved = 0;
+  for (bool more = true; more;) {
+    MH_TRY_SET(const Folder::Packed packed, folder->pack_some());
+    moved += packed.moved;
+    more = packed.more;
+  }
+  MH_TRY(folder->lock());
+  const FolderUnlock unlock(*folder);
+  MH_TRY(folder->maintain());
+  return moved;
+}
+
+Result<bool> FolderClient::order_by_number() {
+  MH_TRY_SET(const auto root, Root::open(fs_, mail_root_, ""));
+  MH_TRY_SET(const auto folder, Folder::open(fs_, *root, path_, settings, {}));
+  return folder->order_by_number();
+}
+
 // ---- The index as a file --------------------------------------------------------------------
 
 namespace {

@@ -69,6 +69,9 @@ class FolderClient {
   // To be removed by the next sync.
   void expunge(const std::vector<uint32_t>& uids);
   Status change_identity(const Folder::Identity& wanted);
+  // As mhsync does, by a folder opened for it that has no index. How many messages were moved.
+  Result<uint64_t> pack();
+  Result<bool> order_by_number();
   // Opens the folder if it is not open yet.
   Status open();
   // The visible bytes.

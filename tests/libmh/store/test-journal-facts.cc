@@ -83,6 +83,9 @@ TEST(JournalFacts, AllFactsComeBack) {
   state.pending_sequences = std::string("unseen: 1-5\nbad\0line\n", 21);
   state.pending_flags = {"one", "two", "one"};
   state.undecided = {3, 4, 9};
+  state.renumbered = {{5, {{7, 8, 6, 1}, {9, 10, 8, 2}}, {1, 2, 3}, {4, 5, 6}},
+                      {7, {{7, 6, 5, 1}}, {}, {}}};
+  state.renumbering = {8, {{7, 5, 4, 1}}, {7, 8, 9}, "unseen: 1\n", "mine: 2\n"};
   state.options = {"notag", "other option"};
   state.untold[7] = {7, 4, false, true, std::nullopt, "", "", 0};
   state.untold[9] = {9, 0, true, false, "", "0123", "work/old stuff", 12};
@@ -100,6 +103,8 @@ TEST(JournalFacts, AllFactsComeBack) {
   EXPECT_EQ(state.pending_sequences, read.pending_sequences);
   EXPECT_EQ(state.pending_flags, read.pending_flags);
   EXPECT_EQ(state.undecided, read.undecided);
+  EXPECT_EQ(state.renumbered, read.renumbered);
+  EXPECT_EQ(state.renumbering, read.renumbering);
   EXPECT_EQ(state.options, read.options);
   EXPECT_EQ(state.untold, read.untold);
   EXPECT_FALSE(read.rolled_back);
@@ -119,6 +124,34 @@ TEST(JournalFacts, WhatAnIndexHasBeenToldOrIsGoneIsUntoldNoMore) {
   print_told(lines);
   ASSERT_TRUE(apply_all(lines, state));
   EXPECT_TRUE(state.untold.empty());
+}
+
+TEST(JournalFacts, ARenumberingEndsWithItsLineAndIsForgottenWhenKnown) {
+  JournalState state;
+  std::string lines;
+  print_renumbering(lines, {3, {{1, 2, 1, 1}}, {}, "a: 1", ""});
+  ASSERT_TRUE(apply_all(lines, state));
+  EXPECT_TRUE(state.renumbering);
+  lines.clear();
+  print_renumbered(lines, {3, {{1, 2, 1, 1}}, {}, {}});
+  ASSERT_TRUE(apply_all(lines, state));
+  EXPECT_FALSE(state.renumbering);
+  EXPECT_EQ(1U, state.renumbered.size());
+  lines.clear();
+  print_renumbering(lines, {4, {{1, 2, 1, 1}}, {}, "a: 1", ""});
+  print_renumbered(lines, {4, {}, {}, {}});
+  ASSERT_TRUE(apply_all(lines, state));
+  EXPECT_FALSE(state.renumbering);
+  EXPECT_EQ(1U, state.renumbered.size()) << "nothing was moved";
+  lines.clear();
+  print_renumbered_known(lines, 2);
+  ASSERT_TRUE(apply_all(lines, state));
+  EXPECT_EQ(1U, state.renumbered.size());
+  lines.clear();
+  print_renumbered_known(lines, 3);
+  ASSERT_TRUE(apply_all(lines, state));
+  EXPECT_TRUE(state.renumbered.empty());
+  EXPECT_FALSE(apply_all(line_of("R 1 % 0 0 0 % %") + "\n", state)) << "without a move";
 }
 
 TEST(JournalFacts, EmptyTextsAndOptionsTurnedOffClear) {
