@@ -28,6 +28,14 @@ struct Options {
   bool remove_tags = false;  // reindex
   bool tag = false;          // reindex
   bool restored = false;     // reindex
+
+  std::string by = "exact";        // dedup
+  std::string keep = "oldest";     // dedup
+  std::string to = "+duplicates";  // dedup
+  bool across = false;             // dedup
+  bool rmm = false;                // dedup
+  bool remove = false;             // dedup --delete
+  bool share = false;              // dedup
 };
 
 // Either the options or, when --help or --version was answered or the line is wrong, the code to

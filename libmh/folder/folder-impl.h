@@ -3,8 +3,8 @@
 // The inside of Folder, shared by its parts: folder.cc (opening, locking, the journal's facts),
 // folder-files.cc (listing and UIDs), folder-flags.cc (sequences), folder-hold.cc (nmh's lock),
 // folder-private.cc (sequences in nmh's context), folder-message.cc (opening one message),
-// folder-adopt.cc, folder-save.cc, folder-guard.cc and folder-remove.cc, folder-recovery.cc (the
-// journal is lost or old). Not for use outside of libmh/folder/.
+// folder-adopt.cc, folder-save.cc, folder-guard.cc and folder-remove.cc, folder-dedup.cc,
+// folder-recovery.cc (the journal is lost or old). Not for use outside of libmh/folder/.
 #pragma once
 
 #include <map>
@@ -173,7 +173,10 @@ struct Folder::Impl {
   Result<int> open_workshop();
   Status put_back(const std::string& name, uint32_t number);
   void spare(const std::string& name, uint32_t number);
-  Result<bool> remove_file(uint32_t number, const Record& record, bool backup);
+  // Asked between taking a file out and removing it: false puts it back.
+  using LastLook = std::function<bool()>;
+  Result<bool> remove_file(uint32_t number, const Record& record, bool backup,
+                           const LastLook& may_go = {});
   Result<bool> is_file_of(int where, const std::string& name, const Record& record);
   void remove_asked(const FlagsInput& input, Removed* removed);
   Status remove_messages(const NumberSet& uids, const FlagsOf& flags_of, Removed* removed);
@@ -237,6 +240,7 @@ struct Folder::Impl {
   void put_back_overwritten(const Sequences& found, FlagsInput* input);
   bool may_write_context();
   Result<SequencesText> read_context();
+  Status change_context(const std::function<std::string(const std::string& text)>& change);
   Result<FlagMergeOutput> write_context(const Sequences& public_ones, const FolderMemory& memory,
                                         const FlagsInput& input, const NumberSet& removed,
                                         SequencesText* text);
