@@ -11,6 +11,7 @@
 #include "libmh/folder/scan.h"
 #include "libmh/format/canonical-message.h"
 #include "libmh/format/fingerprint.h"
+#include "libmh/format/visible-part.h"
 
 namespace mh {
 namespace {
@@ -55,12 +56,24 @@ class DuplicateFinder::Reading {
   // From the first visible byte on, once more.
   void start() {
     at_ = message.prefix;
+    begin_is_there_ = false;
     finished_ = false;
     canonical_ = {};
   }
 
-  // The next visible bytes; empty at the end. kIo too when there are fewer than there were.
+  // The file's first bytes, which were read already.
+  void take_begin(std::string begin) {
+    block_ = std::move(begin);
+    begin_is_there_ = block_.size() > at_;
+  }
+
+  // The next visible bytes; empty at the end. kBusy when there are fewer than there were.
   Result<std::string_view> next(Fs& fs, uint64_t* bytes_read) {
+    if (std::exchange(begin_is_there_, false)) {
+      const std::string_view begin = std::string_view(block_).substr(at_);
+      at_ = block_.size();
+      return begin;
+    }
     const size_t want = std::min<uint64_t>(kBlock, message.file.size - at_);
     block_.resize(want);
     if (want == 0) return std::string_view();
@@ -100,19 +113,57 @@ class DuplicateFinder::Reading {
 
  private:
   uint64_t at_ = 0;
+  bool begin_is_there_ = false;
   bool finished_ = false;
   std::string block_;
   CanonicalMessage canonical_;
 };
 
-// Closed when it is gone, unreadable, or being written. After that a change of it shows in its
-// stamps.
+Result<Fd> DuplicateFinder::open_file(uint32_t folder, uint32_t number) {
+  const std::string path = places_[folder].path + "/" + std::to_string(number);
+  auto fd = fs_.open(AT_FDCWD, path.c_str(), kOpenFlags | O_NOATIME);
+  // Only the owner may leave atime alone.
+  if (!fd && fd.error().sys_errno() == EPERM) fd = fs_.open(AT_FDCWD, path.c_str(), kOpenFlags);
+  return fd;
+}
+
+// For a hash: one open, one stat, one read for most. Whether somebody writes to the file is asked
+// when it is compared. Closed as with open().
+Result<DuplicateFinder::Reading> DuplicateFinder::open_for_hash(uint32_t folder, uint32_t number) {
+  Reading reading;
+  const Place& place = places_[folder];
+  auto fd = open_file(folder, number);
+  const auto stat = fd ? fs_.fstat(fd->get()) : pass_on(fd);
+  const uint64_t size = stat ? stat->size : 0;
+  std::string begin(std::min<uint64_t>(by_ == DedupBy::kExact ? kFirstRead : kBlock, size), '\0');
+  const auto got = stat ? fs_.pread(fd->get(), begin.data(), begin.size(), 0) : pass_on(stat);
+  if (!got || *got != begin.size() || stat->type != FileType::kRegular) {
+    ++passed_over_;
+    return reading;
+  }
+  bytes_read_ += *got;
+  const PrefixScan scan = scan_prefix(begin, begin.size() == size);
+  const TagChoice choice = choose_tag(scan, place.key, nullptr);
+  // A header that is longer, or a tag that has to prove itself: as it is done for an index.
+  const bool hash_fits =
+      choice.visible_offset + kFirstHashSize <= begin.size() || begin.size() == size;
+  if (!choice.settled || choice.must_match_content || !hash_fits) return open(folder, number);
+  reading.fd = std::move(*fd);
+  reading.message = {folder, number, FileIdentity::of(*stat),
+                     static_cast<uint32_t>(choice.visible_offset)};
+  const std::string_view visible = std::string_view(begin).substr(choice.visible_offset);
+  reading.message.first_hash = fingerprint(visible.substr(0, kFirstHashSize));
+  reading.start();
+  reading.take_begin(std::move(begin));
+  return reading;
+}
+
+// For comparing. Closed when it is gone, unreadable, or being written. After that a change of it
+// shows in its stamps.
 Result<DuplicateFinder::Reading> DuplicateFinder::open(uint32_t folder, uint32_t number) {
   Reading reading;
   const Place& place = places_[folder];
-  const std::string path = place.path + "/" + std::to_string(number);
-  auto fd = fs_.open(AT_FDCWD, path.c_str(), kOpenFlags | O_NOATIME);
-  if (!fd && fd.error().sys_errno() == EPERM) fd = fs_.open(AT_FDCWD, path.c_str(), kOpenFlags);
+  auto fd = open_file(folder, number);
   if (!fd) {
     ++passed_over_;
     return reading;
@@ -161,7 +212,7 @@ Result<bool> DuplicateFinder::add_folder(const std::string& path, const TagKey& 
   for (const uint32_t number : numbers) {
     if (done++ % kBetweenLooks == 0 && !progress(done, numbers.size())) break;
     ++messages_;
-    MH_TRY_SET(Reading reading, open(folder, number));
+    MH_TRY_SET(Reading reading, open_for_hash(folder, number));
     if (!reading.is_open()) continue;
     if (const auto candidate = candidate_of(reading)) candidates_.push_back(*candidate);
   }
@@ -173,7 +224,7 @@ std::optional<DuplicateFinder::Candidate> DuplicateFinder::candidate_of(Reading&
   Candidate candidate{0, 0, message.message.folder, message.message.number};
   if (by_ == DedupBy::kExact) {
     // What the first read has shown; refine() reads on where that is not all.
-    candidate.hash = message.probe.first_hash;
+    candidate.hash = message.message.first_hash;
     candidate.size = message.size();
     return candidate;
   }

@@ -85,6 +85,8 @@ class DuplicateFinder {
   };
   class Reading;
 
+  Result<Fd> open_file(uint32_t folder, uint32_t number);
+  Result<Reading> open_for_hash(uint32_t folder, uint32_t number);
   Result<Reading> open(uint32_t folder, uint32_t number);
   std::optional<Candidate> candidate_of(Reading& message);
   Status refine(std::vector<Candidate>* same);

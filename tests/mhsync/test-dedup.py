@@ -40,8 +40,9 @@ RULE = "_" * 47
 def altered(content, i):
     """Another way through the net."""
     line_end = b"\r\n" if b"\r\n" in content[:1000] else b"\n"
-    return (RECEIVED % (i, i, i * 2654435761 % (1 << 32), i)).encode().replace(b"\n", line_end) \
-        + content
+    trace = RECEIVED % (i, i, i * 2654435761 % (1 << 32), i)
+    first = re.match(rb"(From [^\n]*\n)?", content).end()
+    return content[:first] + trace.encode().replace(b"\n", line_end) + content[first:]
 
 
 # -- what a copy is, once more ---------------------------------------------------------------------
@@ -254,7 +255,7 @@ class RealMail(Dedup):
         got = self.mhsync_json("dedup", "--across", "--keep", "first-folder", "--by", "content",
                                "+one", "+two")
         self.assertEqual(got[-1]["done"], got[-1]["copies"])
-        left = {(folder, n): self.nmh.visible(folder[1:], n)
+        left = {(folder, n): self.nmh.read(folder[1:], n)
                 for folder in ("+one", "+two") for n in self.nmh.numbers(folder[1:])}
         self.assertEqual(groups_of(left, "content"), set())
         for group in wanted:
@@ -263,8 +264,11 @@ class RealMail(Dedup):
             self.assertEqual(min(folder for folder, _ in group), min(kept)[0])
         alone = set(self.on_disk) - set().union(*wanted)
         self.assertTrue(alone <= set(left))
-        self.assertEqual(self.texts("one", "two", "duplicates"),
-                         sorted(visible(content) for content in self.on_disk.values()))
+        there = [visible(self.nmh.read(folder, n)) for folder in ("one", "two", "duplicates")
+                 for n in self.nmh.numbers(folder)]
+        self.assertEqual(len(there), len(self.on_disk))
+        self.assertTrue(sorted(there) == sorted(visible(content)
+                                                for content in self.on_disk.values()))
         self.nothing_is_left()
 
 
@@ -309,10 +313,11 @@ class Filled(Dedup):
         self.all = self.texts("inbox", "lists")
 
     def start_over(self):
-        # The state stays: a new one would wait for the next second.
-        for name in os.listdir(self.root):
-            if name != ".mhsync":
-                shutil.rmtree(os.path.join(self.root, name))
+        # Directories and state stay: a new one would wait for the next second.
+        for top, _, names in os.walk(self.root):
+            if ".mhsync" not in top or top.endswith("/tmp"):
+                for name in names:
+                    os.unlink(os.path.join(top, name))
         self.fill()
 
 
@@ -445,6 +450,71 @@ class Pairs(Filled):
         self.mhsync("dedup", "+inbox")
 
 
+@runner.needs_root
+class OnBtrfs(Filled):
+    """The tree lies on a file system that can share; made in a file."""
+
+    def setUp(self):
+        super().setUp()
+        if shutil.which("mkfs.btrfs", path=os.environ["PATH"] + ":/usr/sbin:/sbin") is None:
+            self.skipTest("mkfs.btrfs is not installed")
+        image, self.disk = os.path.join(self.home, "image"), os.path.join(self.home, "Disk")
+        with open(image, "wb") as out:
+            out.truncate(200 << 20)
+        os.mkdir(self.disk)
+        runner.as_root("/usr/sbin/mkfs.btrfs", "-q", image)
+        runner.as_root("mount", "-o", "loop", image, self.disk)
+        self.addCleanup(runner.as_root, "umount", self.disk)
+        runner.as_root("chown", str(os.getuid()), self.disk)
+        self.nmh.root = self.root = self.disk
+        self.nmh.components["Path"] = "Disk"
+        self.nmh.write_profile()
+
+    def put(self, number, body, tail=""):
+        self.nmh.put("inbox", number, mail_maker.plain(1, body=body + tail), mtime=OLD + number)
+
+    def shared(self, number):
+        out = subprocess.run(["filefrag", "-v", self.nmh.file("inbox", number)], check=True,
+                             stdout=subprocess.PIPE, text=True).stdout
+        return [line for line in out.splitlines() if "shared" in line]
+
+    def test_bytes_are_shared_and_nothing_else_changes(self):
+        body = "".join(f"line {i}\n" for i in range(10000))
+        for n in (1, 2):
+            self.put(n, body)
+        self.put(3, body, "another\n")
+        self.put(4, body)
+        with open(self.nmh.file("inbox", 4), "r+b") as file:
+            rest = file.read()
+            file.seek(0)
+            file.write(b"Replied: today\n" + rest)
+        before = self.files()
+        inodes = [os.stat(self.nmh.file("inbox", n)).st_ino for n in (1, 2, 3, 4)]
+        os.sync()
+        got = self.mhsync_json("dedup", "--share", "+inbox")
+        os.sync()
+        # Message 4 begins elsewhere in its first block.
+        self.assertEqual([each["fate"] for each in got[:-1]], ["shared", "left"])
+        self.assertGreater(got[-1]["shared_bytes"], 90_000)
+        self.assertEqual(self.files(), before)
+        self.assertEqual([os.stat(self.nmh.file("inbox", n)).st_ino for n in (1, 2, 3, 4)], inodes)
+        if shutil.which("filefrag"):
+            self.assertTrue(self.shared(1) and self.shared(2))
+            self.assertFalse(self.shared(3) or self.shared(4))
+
+    def test_files_with_lines_of_their_own_share_all_but_the_first_block(self):
+        body = "".join(f"line {i}\n" for i in range(10000))
+        for n in (1, 2):
+            self.put(n, body)
+        self.mhsync("reindex", "+inbox")
+        before = self.files()
+        os.sync()
+        got = self.mhsync_json("dedup", "--share", "+inbox")
+        size = os.path.getsize(self.nmh.file("inbox", 1))
+        self.assertEqual(got[-1]["shared_bytes"], size - 4096)
+        self.assertEqual(self.files(), before)
+
+
 class Watched(Filled):
     """With Dovecot: one session has the folder selected."""
 
@@ -519,8 +589,9 @@ class Interrupted(Filled):
                                   for name in os.listdir(self.nmh.folder(folder))
                                   if name.startswith(","))}
 
-    def whole(self, action):
-        """Every message is there, once at least; what is to be moved at most twice."""
+    def whole(self, action, torn):
+        """Every message is there, once at least; what is to be moved at most twice. A write of the
+        sequences that was cut off is mended by the next run."""
         there = self.texts("inbox", "lists", "duplicates")
         for i in (1, 2, 4):
             self.assertIn(mail_maker.plain(i), there)
@@ -529,8 +600,9 @@ class Interrupted(Filled):
             aside = sum(len(files) for top, _, files in os.walk(os.path.join(self.root, ".mhsync"))
                         if top.endswith("/tmp"))
             self.assertLessEqual(len(self.all), len(there) + aside)
-        self.nmh.run("folder", "+inbox")
-        self.nmh.run("mark", "+inbox", "-list")
+        if not torn:
+            self.nmh.run("folder", "+inbox")
+            self.nmh.run("mark", "+inbox", "-list")
 
     def every_point(self, action, actions):
         gate = self.gate()
@@ -541,19 +613,23 @@ class Interrupted(Filled):
 
         def work():
             return self.run_mhsync(*arguments, env=gate.environment())
-        count = 0
+        count, missed = 0, 0
         for point in gate.every_point(self.start_over, work, actions):
             count += 1
             with self.subTest(action=action, point=repr(point)):
                 if point.action.startswith(("kill", "torn")):
-                    self.assertEqual(point.result[0], -signal.SIGKILL, point.result)
-                self.whole(action)
+                    # The last call may not come again: it depends on what the journal has already.
+                    missed += point.result[0] == 0
+                    self.assertIn(point.result[0], (0, -signal.SIGKILL), point.result)
+                self.whole(action, point.action.startswith("torn"))
                 for _ in range(2):
                     code, out, err = self.run_mhsync(*arguments)
                     self.assertEqual(code, 0, out + err)
                     self.assertEqual(self.state(), wanted)
+                    self.nmh.run("mark", "+inbox", "-list")
                 self.nothing_is_left()
         self.assertGreater(count, 20)
+        self.assertLessEqual(missed, 4)
 
     def test_killed_at_every_call_moving(self):
         self.every_point(ACTIONS[0], gates.KILL + gates.TORN)
@@ -578,9 +654,9 @@ class Races(Filled):
         "rmm the kept": ("rmm", "+inbox", "1"),
         "refile the copy": ("refile", "-src", "+inbox", "3", "+other"),
         "refile the kept": ("refile", "-src", "+inbox", "1", "+other"),
-        "sortm": ("sortm", "+inbox", "-reverse"),
+        "sortm": ("sortm", "+inbox"),
         "pack": ("folder", "+inbox", "-pack"),
-        "mark": ("mark", "+inbox", "2", "-sequence", "new", "-add"),
+        "mark": ("mark", "+inbox", "2", "-sequence", "extra", "-add"),
     }
 
     def some(self, calls, count=3):
@@ -604,7 +680,7 @@ class Races(Filled):
         self.assertTrue(set(there) <= set(self.all))
         self.nmh.run("mark", "+inbox", "-list")
         if name == "mark":
-            self.assertEqual([self.nmh.visible("inbox", n) for n in self.sequences()["new"]],
+            self.assertEqual([self.nmh.visible("inbox", n) for n in self.sequences()["extra"]],
                              [mail_maker.plain(2)])
         self.nothing_is_left()
 
@@ -622,8 +698,9 @@ class Races(Filled):
         gate.go()
         results = [self.finish(other), self.finish(held)]
         for code, out, err in results:
-            # 1: something was left, for it moved meanwhile.
-            self.assertIn(code, (0, 1), f"{name}: {out}{err}")
+            # 1: a message that one wanted to remove was removed by the other.
+            may = (0, 1) if name.startswith(("rmm", "refile", "two")) else (0,)
+            self.assertIn(code, may, f"{name}: {out}{err}")
         return True
 
     def dedup(self, *more, gate=None):
@@ -642,7 +719,8 @@ class Races(Filled):
         gate.locks = True
         self.start_over()
         gate.arm()
-        self.assertEqual(self.finish(start())[0], 0)
+        code, out, err = self.finish(start())
+        self.assertEqual(code, 0, out + err)
         return gate.calls()
 
     def no_copies_left(self):
@@ -655,7 +733,9 @@ class Races(Filled):
     def test_nmh_works_while_dedup_is_held(self):
         gate = self.gate()
         calls = self.calls_of(gate, lambda: self.dedup(gate=gate))
+        self.assertGreater(len(calls), 20)
         for name, command in self.COMMANDS.items():
+            came = 0
             for call in self.some(calls):
                 self.start_over()
                 gate.hold_at(call.n)
@@ -664,11 +744,13 @@ class Races(Filled):
                     if not self.both(name, lambda: self.dedup(gate=gate),
                                      lambda: self.nmh_command(command), gate):
                         continue
+                    came += 1
                     if name == "rmm the kept":      # his wish: of the two he took one
                         self.assertLessEqual(len(self.texts("inbox")), 3)
                     gate.arm()
                     self.nothing_lost(name)
                     self.no_copies_left()
+            self.assertGreater(came, 0, name)
 
     def test_dedup_works_while_nmh_is_held(self):
         gate = self.gate()
