@@ -135,7 +135,8 @@ Result<DuplicateFinder::Reading> DuplicateFinder::open_for_hash(uint32_t folder,
   auto fd = open_file(folder, number);
   const auto stat = fd ? fs_.fstat(fd->get()) : pass_on(fd);
   const uint64_t size = stat ? stat->size : 0;
-  std::string begin(std::min<uint64_t>(by_ == DedupBy::kExact ? kFirstRead : kBlock, size), '\0');
+  const size_t most = by_ == DedupBy::kContent ? kBlock : kFirstRead;
+  std::string begin(std::min<uint64_t>(most, size), '\0');
   const auto got = stat ? fs_.pread(fd->get(), begin.data(), begin.size(), 0) : pass_on(stat);
   if (!got || *got != begin.size() || stat->type != FileType::kRegular) {
     ++passed_over_;

@@ -103,6 +103,7 @@ class Folder::Deduplication {
   Status round();
   Status take_locks(Locks* locks);
   Status work();
+  std::map<uint64_t, uint32_t> numbers_in(const Impl& folder) const;
   void find_moved();
 
   bool is_there(const Impl& folder, const ComparedMessage& message) const;
@@ -271,13 +272,29 @@ std::vector<CopyToRemove*> Folder::Deduplication::verified() {
   return now;
 }
 
-// What is undecided is not under its number: by whom it was renamed, it has its inode still.
+// By inode; one pass over the names.
+std::map<uint64_t, uint32_t> Folder::Deduplication::numbers_in(const Impl& folder) const {
+  std::map<uint64_t, uint32_t> numbers;
+  (void)fs_.list(folder.dir.get(), [&](const DirEntry& entry) {
+    if (const auto number = message_number(entry.name)) numbers[entry.inode] = *number;
+    return true;
+  });
+  return numbers;
+}
+
+// What is undecided is not under its number: whoever renamed it, it has its inode still.
 void Folder::Deduplication::find_moved() {
-  const auto look = [this](const Impl& folder, ComparedMessage* message) {
+  if (std::ranges::find(items_, Fate::kUndecided, &CopyToRemove::fate) == items_.end()) return;
+  std::map<const Impl*, std::map<uint64_t, uint32_t>> numbers;
+  for (const Impl* folder : {&kept_, &copies_}) {
+    if (!numbers.contains(folder)) numbers[folder] = numbers_in(*folder);
+  }
+  const auto look = [&](const Impl& folder, ComparedMessage* message) {
     if (is_there(folder, *message)) return true;
-    const auto number = folder.number_of(message->file);
-    if (number) message->number = *number;
-    return number && is_there(folder, *message);
+    const auto number = numbers[&folder].find(message->file.inode);
+    if (number == numbers[&folder].end()) return false;
+    message->number = number->second;
+    return is_there(folder, *message);
   };
   for (CopyToRemove& item : items_) {
     if (item.fate != Fate::kUndecided) continue;
