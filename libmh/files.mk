@@ -13,6 +13,8 @@ libmh_libmh_la_SOURCES += libmh/result.cc
 libmh_libmh_la_SOURCES += libmh/result.h
 
 # format
+libmh_libmh_la_SOURCES += libmh/format/canonical-message.cc
+libmh_libmh_la_SOURCES += libmh/format/canonical-message.h
 libmh_libmh_la_SOURCES += libmh/format/component-text.cc
 libmh_libmh_la_SOURCES += libmh/format/component-text.h
 libmh_libmh_la_SOURCES += libmh/format/delivery-date.cc
@@ -78,11 +80,17 @@ libmh_libmh_la_SOURCES += libmh/store/store.h
 # folder
 libmh_libmh_la_SOURCES += libmh/folder/adopt.cc
 libmh_libmh_la_SOURCES += libmh/folder/adopt.h
+libmh_libmh_la_SOURCES += libmh/folder/dedup-flags.cc
+libmh_libmh_la_SOURCES += libmh/folder/dedup-flags.h
+libmh_libmh_la_SOURCES += libmh/folder/dedup-share.cc
+libmh_libmh_la_SOURCES += libmh/folder/dedup.cc
+libmh_libmh_la_SOURCES += libmh/folder/dedup.h
 libmh_libmh_la_SOURCES += libmh/folder/evidence.cc
 libmh_libmh_la_SOURCES += libmh/folder/evidence.h
 libmh_libmh_la_SOURCES += libmh/folder/flag-merge.cc
 libmh_libmh_la_SOURCES += libmh/folder/flag-merge.h
 libmh_libmh_la_SOURCES += libmh/folder/folder-adopt.cc
+libmh_libmh_la_SOURCES += libmh/folder/folder-dedup.cc
 libmh_libmh_la_SOURCES += libmh/folder/folder-files.cc
 libmh_libmh_la_SOURCES += libmh/folder/folder-flags.cc
 libmh_libmh_la_SOURCES += libmh/folder/folder-guard.cc

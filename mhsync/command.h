@@ -4,6 +4,7 @@
 #pragma once
 
 #include <string>
+#include <vector>
 
 #include "libmh/result.h"
 #include "mhsync/exit-code.h"
@@ -25,5 +26,8 @@ Result<ExitCode> check_folder(Job& job, const std::string& path);
 Result<ExitCode> check_tree(Job& job);
 Result<ExitCode> reindex_folder(Job& job, const std::string& path);
 Result<ExitCode> pack_folder(Job& job, const std::string& path);
+Result<ExitCode> dedup_folder(Job& job, const std::string& path);
+// Of messages in several of these folders, too, one is kept.
+Result<ExitCode> dedup_across(Job& job, const std::vector<std::string>& paths);
 
 }  // namespace mh

@@ -26,6 +26,7 @@ dist_mhsyncexample_DATA = mhsync/examples/mhsync.service mhsync/examples/mhsync.
 
 mhsync_mhsync_SOURCES += mhsync/check.cc
 mhsync_mhsync_SOURCES += mhsync/command.h
+mhsync_mhsync_SOURCES += mhsync/dedup.cc
 mhsync_mhsync_SOURCES += mhsync/exit-code.cc
 mhsync_mhsync_SOURCES += mhsync/exit-code.h
 mhsync_mhsync_SOURCES += mhsync/main.cc

@@ -14,6 +14,7 @@ using Command = Result<ExitCode> (*)(Job& job, const std::string& path);
 Command command_of(const std::string& name) {
   if (name == "status") return status_folder;
   if (name == "pack") return pack_folder;
+  if (name == "dedup") return dedup_folder;
   return name == "check" ? check_folder : reindex_folder;
 }
 
@@ -26,8 +27,12 @@ ExitCode tell(Printer& printer, const std::string& folder, const Error& error) {
 ExitCode run_folders(Job& job, const std::vector<std::string>& paths) {
   const Command command = command_of(job.options.command);
   ExitCode worst = ExitCode::kClean;
+  if (job.options.across) {
+    const auto done = dedup_across(job, paths);
+    worst = done ? *done : tell(job.printer, "", done.error());
+  }
   for (const std::string& path : paths) {
-    if (stop_asked()) break;
+    if (stop_asked() || job.options.across) break;
     const auto done = command(job, path);
     worst = graver(worst, done ? *done : tell(job.printer, Tree::display(path), done.error()));
   }

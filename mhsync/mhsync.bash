@@ -11,22 +11,26 @@ _mhsync() {
   local word=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]} command= each
   local options='--root --user --dry-run --json --quiet --lock-timeout --help --version'
   for each in "${COMP_WORDS[@]:1:COMP_CWORD-1}"; do
-    case $each in status | check | reindex) command=$each ;; esac
+    case $each in status | check | reindex | dedup) command=$each ;; esac
   done
   case $previous in
     --root) mapfile -t COMPREPLY < <(compgen -d -- "$word"); return ;;
     --user) mapfile -t COMPREPLY < <(compgen -u -- "$word"); return ;;
     --lock-timeout) return ;;
+    --by) mapfile -t COMPREPLY < <(compgen -W 'message-id content exact' -- "$word"); return ;;
+    --keep) mapfile -t COMPREPLY < <(compgen -W 'oldest newest first-folder' -- "$word"); return ;;
+    --to) mapfile -t COMPREPLY < <(compgen -W "$(_mhsync_folders)" -- "$word"); return ;;
   esac
   case $command in
     status | check) options+=' --all' ;;
     reindex) options+=' --all --thorough --remove-tags --tag --restored' ;;
+    dedup) options+=' --all --by --across --keep --to --rmm --delete --share' ;;
   esac
   case $word in
     -*) mapfile -t COMPREPLY < <(compgen -W "$options" -- "$word") ;;
     *)
       if [ -z "$command" ]; then
-        mapfile -t COMPREPLY < <(compgen -W 'status check reindex' -- "$word")
+        mapfile -t COMPREPLY < <(compgen -W 'status check reindex dedup' -- "$word")
       else
         mapfile -t COMPREPLY < <(compgen -W "$(_mhsync_folders)" -- "$word")
       fi

@@ -36,6 +36,32 @@ CLI::Option* add_order(CLI::App* reindex, Options* options) {
       ->check(CLI::IsMember({"folder"}));
 }
 
+void add_dedup(CLI::App* app, Options* options) {
+  CLI::App* dedup =
+      app->add_subcommand("dedup", "Keep one of messages that are there more than once");
+  add_folders(dedup, options);
+  dedup
+      ->add_option("--by", options->by,
+                   "What makes a copy: message-id, content (all but what was written on the way), "
+                   "or exact (exact)")
+      ->check(CLI::IsMember({"message-id", "content", "exact"}));
+  dedup->add_flag("--across", options->across,
+                  "Look for copies in all these folders together, not in each by itself");
+  dedup->add_option("--keep", options->keep, "oldest, newest or first-folder (oldest)")
+      ->check(CLI::IsMember({"oldest", "newest", "first-folder"}));
+  CLI::Option* to =
+      dedup->add_option("--to", options->to, "Where copies are moved to (+duplicates)");
+  CLI::Option* rmm =
+      dedup->add_flag("--rmm", options->rmm, "Remove copies as rmm does: each stays as \",N\"");
+  CLI::Option* remove = dedup->add_flag("--delete", options->remove, "Remove copies for good");
+  CLI::Option* share = dedup->add_flag(
+      "--share", options->share,
+      "Keep all, and let them share their bytes on disk, where the file system can");
+  to->excludes(rmm)->excludes(remove)->excludes(share);
+  rmm->excludes(remove)->excludes(share);
+  remove->excludes(share);
+}
+
 void add_commands(CLI::App* app, Options* options) {
   CLI::App* status = app->add_subcommand("status", "What is there; never writes");
   add_folders(status, options);
@@ -62,10 +88,13 @@ void add_commands(CLI::App* app, Options* options) {
   CLI::App* pack = app->add_subcommand(
       "pack", "Renumber the messages 1, 2, 3 ... as \"folder -pack\" does; clients see nothing");
   add_folders(pack, options);
+
+  add_dedup(app, options);
 }
 
 // What CLI11 cannot know.
 std::string fault_of(const Options& options) {
+  if (options.share && options.by != "exact") return "only exact copies can share their bytes";
   if (options.folders.empty() && !options.all) return "name a folder, or say --all";
   if (!options.folders.empty() && options.all) return "a folder and --all exclude each other";
   return "";

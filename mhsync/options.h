@@ -29,6 +29,14 @@ struct Options {
   bool tag = false;          // reindex
   bool restored = false;     // reindex
   bool by_number = false;    // reindex --order=folder
+
+  std::string by = "exact";        // dedup
+  std::string keep = "oldest";     // dedup
+  std::string to = "+duplicates";  // dedup
+  bool across = false;             // dedup
+  bool rmm = false;                // dedup
+  bool remove = false;             // dedup --delete
+  bool share = false;              // dedup
 };
 
 // Either the options or, when --help or --version was answered or the line is wrong, the code to

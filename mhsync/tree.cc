@@ -153,6 +153,28 @@ Result<std::string> Tree::folder_path(const std::string& name) const {
   return path;
 }
 
+Result<std::string> Tree::new_folder_path(const std::string& name, bool make) const {
+  auto there = folder_path(name);
+  if (there || there.error().kind() != ErrorKind::kNotFound || !name.starts_with('+')) return there;
+  std::string path = name.substr(1);
+  cut_slashes(&path);
+  const std::string parts = "/" + path + "/";
+  const bool is_number = path.find_first_not_of("0123456789/") == std::string::npos;
+  if (path.starts_with('/') || parts.find("/.") != std::string::npos ||
+      parts.find("//") != std::string::npos || is_number) {
+    return fail(ErrorKind::kNotFound, name + " is no name of a folder in the tree");
+  }
+  if (!make) return path;
+  MH_TRY_SET(const FileStat top, fs_->stat(AT_FDCWD, mail_root_.c_str(), Follow::kYes));
+  for (size_t end = path.find('/'); true; end = path.find('/', end + 1)) {
+    const std::string where = mail_root_ + "/" + path.substr(0, end);
+    const Status made = fs_->mkdir(AT_FDCWD, where.c_str(), top.mode & 0777);
+    if (!made && made.error().kind() != ErrorKind::kExists) return pass_on(made);
+    if (end == std::string::npos) break;
+  }
+  return folder_path(name);
+}
+
 Result<std::vector<std::string>> Tree::all_folders() const {
   std::vector<std::string> found;
   std::vector<std::pair<std::string, int>> todo{{"", 0}};

@@ -35,6 +35,8 @@ class Tree {
   // Paths relative to the mail root. kNotFound: there is no such folder; kInvalid: not of this
   // tree.
   Result<std::string> folder_path(const std::string& name) const;
+  // The same for a folder that need not be there yet. `make`: it is then.
+  Result<std::string> new_folder_path(const std::string& name, bool make) const;
   // All directories but those of a hidden name. Links are not followed.
   Result<std::vector<std::string>> all_folders() const;
   // "+work/2024"

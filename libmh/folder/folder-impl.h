@@ -5,8 +5,8 @@
 // folder-flags.cc (sequences), folder-pending.cc (flags that wait), folder-hold.cc (nmh's lock),
 // folder-private.cc (sequences in nmh's context), folder-message.cc (opening one message),
 // folder-adopt.cc, folder-save.cc, folder-guard.cc and folder-remove.cc, folder-pack.cc and
-// folder-order.cc (new numbers, new UIDs), folder-recovery.cc (the journal is lost or old). Not for
-// use outside of libmh/folder/.
+// folder-order.cc (new numbers, new UIDs), folder-dedup.cc, folder-recovery.cc (the journal is lost
+// or old). Not for use outside of libmh/folder/.
 #pragma once
 
 #include <map>
@@ -190,7 +190,10 @@ struct Folder::Impl {
   Status leave_workshop();
   Status put_back(const std::string& name, uint32_t number);
   void spare(const std::string& name, uint32_t number);
-  Result<bool> remove_file(uint32_t number, const Record& record, bool backup);
+  // Asked between taking a file out and removing it: false puts it back.
+  using LastLook = std::function<bool()>;
+  Result<bool> remove_file(uint32_t number, const Record& record, bool backup,
+                           const LastLook& may_go = {});
   Result<bool> is_file_of(int where, const std::string& name, const Record& record);
   void remove_asked(const FlagsInput& input, Removed* removed);
   void remove_messages(const NumberSet& uids, const FlagsOf& flags_of, Removed* removed);
@@ -316,6 +319,7 @@ struct Folder::Impl {
   void put_back_overwritten(const Sequences& found, FlagsInput* input);
   bool may_write_context();
   Result<SequencesText> read_context();
+  Status change_context(const std::function<std::string(const std::string& text)>& change);
   Result<FlagMergeOutput> write_context(const Sequences& public_ones, const FolderMemory& memory,
                                         const FlagsInput& input, const NumberSet& removed,
                                         SequencesText* text);

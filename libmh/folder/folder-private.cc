@@ -221,6 +221,19 @@ Result<FlagMergeOutput> Folder::Impl::merge_private(const Sequences& public_ones
   }
 }
 
+// Under the lock of the context. kBusy: it was not to be had, or somebody came between.
+Status Folder::Impl::change_context(
+    const std::function<std::string(const std::string& text)>& change) {
+  MH_TRY_SET(SequencesFile::Hold hold, context->acquire(settings.sequences_wait));
+  MH_TRY_SET(const SequencesText text, hold.read());
+  if (!hold.made() && is_being_written(text, fs.now())) return being_written(settings.context);
+  const std::string changed = change(text.text);
+  if (changed == text.text) return {};
+  const auto written = hold.replace(changed);
+  if (!written) return pass_on(written);
+  return {};
+}
+
 void Folder::Impl::remember_context(const SequencesText& text) {
   if (!context) return;
   now.context = stamp_of_context(text.exists, text.stat);

@@ -92,7 +92,8 @@ void Folder::Impl::spare(const std::string& name, uint32_t number) {
 
 // Removes the file under this number if it is this one; false when it is not. `backup`: as rmm
 // does, which leaves it under its number with a comma.
-Result<bool> Folder::Impl::remove_file(uint32_t number, const Record& record, bool backup) {
+Result<bool> Folder::Impl::remove_file(uint32_t number, const Record& record, bool backup,
+                                       const LastLook& may_go) {
   MH_TRY_SET(const int to, open_workshop());
   const std::string plain = std::to_string(number);
   const std::string name = outgoing_name(number, random_number());
@@ -108,6 +109,10 @@ Result<bool> Folder::Impl::remove_file(uint32_t number, const Record& record, bo
   if (!right || !*right) {
     spare(name, number);
     return right;
+  }
+  if (may_go && !may_go()) {
+    spare(name, number);
+    return false;
   }
   const Status gone =
       backup ? fs.rename(to, name.c_str(), dir.get(), ("," + plain).c_str(), RenameMode::kReplace)

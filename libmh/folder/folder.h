@@ -38,6 +38,7 @@
 #include <string>
 #include <vector>
 
+#include "libmh/folder/dedup.h"
 #include "libmh/folder/flag-merge.h"
 #include "libmh/folder/new-message.h"
 #include "libmh/folder/reconcile.h"
@@ -338,8 +339,22 @@ class Folder {
   Result<uint64_t> count_untagged();
   Result<uint64_t> count_tagged();
 
+  // Takes copies of messages of `kept_in` out of `copies_in`, which may be the same folder; see
+  // folder-dedup.cc. `target` is where they go for CopyGoes::kToFolder, else null. Their flags and
+  // sequences are united with those of what is kept. Takes the locks of all of them itself, for as
+  // many messages as are given: some dozens. On an error those whose fate is kGone are gone, and
+  // the others are where they were.
+  //   kBusy: a lock was not to be had within the time-out of `kept_in`; names the holder
+  //   kUnsupported: `target` is on another file system
+  static Status remove_copies(Folder& kept_in, Folder& copies_in, Folder* target, CopyGoes goes,
+                              std::span<CopyToRemove> copies);
+  // What a process that died had taken out of the folder and not removed is put back. Takes the
+  // lock.
+  Status put_back_interrupted();
+
  private:
   struct Impl;
+  class Deduplication;
   Result<size_t> adopt_batch(const AdoptPlace& place, TagChange change,
                              std::vector<TaggedCopy>& copies);
   Result<Adopted> change_tags(TagChange change, size_t most, Nanoseconds end);

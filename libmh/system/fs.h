@@ -98,6 +98,11 @@ class Fs {
   // the end of the file. kUnsupported where that cannot be: copy by hand.
   virtual Result<size_t> copy_range(int from, uint64_t from_offset, int to, uint64_t to_offset,
                                     size_t size) = 0;
+  // Lets `to` have these bytes in common with `from` where they are the same, which the kernel
+  // compares (FIDEDUPERANGE); how many is returned, 0 when they are not the same. Whole blocks, or
+  // up to the end of both files. kUnsupported where the file system cannot.
+  virtual Result<uint64_t> share_range(int from, uint64_t from_offset, int to, uint64_t to_offset,
+                                       uint64_t size) = 0;
 
   // Durability. start_writeback does not wait.
   virtual Status fsync(int fd) = 0;

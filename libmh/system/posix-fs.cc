@@ -197,6 +197,33 @@ Status PosixFs::truncate(int fd, uint64_t size) {
   return done(retry([&] { return ::ftruncate(fd, static_cast<off_t>(size)); }), "ftruncate", fd);
 }
 
+Result<uint64_t> PosixFs::share_range(int from, uint64_t from_offset, int to, uint64_t to_offset,
+                                      uint64_t size) {
+  // The request ends in an array of one element, which C++ does not know.
+  alignas(file_dedupe_range)
+      std::array<std::byte, sizeof(file_dedupe_range) + sizeof(file_dedupe_range_info)>
+          bytes{};
+  auto* range = reinterpret_cast<file_dedupe_range*>(bytes.data());
+  auto* target = reinterpret_cast<file_dedupe_range_info*>(bytes.data() + sizeof(*range));
+  range->src_offset = from_offset;
+  range->src_length = size;
+  range->dest_count = 1;
+  target->dest_fd = to;
+  target->dest_offset = to_offset;
+  int failure = 0;
+  if (retry([&] { return ::ioctl(from, FIDEDUPERANGE, range); }) < 0) {
+    failure = errno;
+  } else if (target->status < 0) {
+    failure = -target->status;
+  }
+  if (failure == 0) return target->status == FILE_DEDUPE_RANGE_SAME ? target->bytes_deduped : 0;
+  // EINVAL is also said of a file system without this, and of blocks of another size; EXDEV of two.
+  const bool cannot = failure == EINVAL || failure == EXDEV || failure == ENOTTY ||
+                      failure == EOPNOTSUPP || failure == ENOSYS;
+  errno = cannot ? EOPNOTSUPP : failure;
+  return failed_on("ioctl(FIDEDUPERANGE)", to);
+}
+
 Result<size_t> PosixFs::copy_range(int from, uint64_t from_offset, int to, uint64_t to_offset,
                                    size_t size) {
   // A reflink of whole blocks costs nothing and cannot run out of disk later; where it does not

@@ -8,6 +8,7 @@
 # To add one: its name in fuzz_programs, its lines below.
 
 fuzz_programs = \
+	tests/fuzz/fuzz-canonical-message \
 	tests/fuzz/fuzz-component-text \
 	tests/fuzz/fuzz-delivery-date \
 	tests/fuzz/fuzz-flags \
@@ -32,6 +33,9 @@ TESTS += $(fuzz_programs)
 SANITIZED_TESTS += $(fuzz_programs)
 endif
 
+tests_fuzz_fuzz_canonical_message_SOURCES = tests/fuzz/fuzz-canonical-message.cc $(fuzz_sources)
+tests_fuzz_fuzz_canonical_message_LDADD = $(fuzz_ldadd)
+tests_fuzz_fuzz_canonical_message_LDFLAGS = $(fuzz_ldflags)
 tests_fuzz_fuzz_component_text_SOURCES = tests/fuzz/fuzz-component-text.cc $(fuzz_sources)
 tests_fuzz_fuzz_component_text_LDADD = $(fuzz_ldadd)
 tests_fuzz_fuzz_component_text_LDFLAGS = $(fuzz_ldflags)

@@ -5,6 +5,7 @@
 
 mhsync_tests =
 mhsync_tests += tests/mhsync/test-check.py
+mhsync_tests += tests/mhsync/test-dedup.py
 mhsync_tests += tests/mhsync/test-docs.py
 mhsync_tests += tests/mhsync/test-reindex.py
 

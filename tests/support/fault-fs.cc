@@ -10,11 +10,11 @@ namespace mh::test {
 
 const char* name_of(FsCall call) {
   static constexpr const char* kNames[] = {
-      "open",      "pread",       "pwrite",    "truncate",  "copy_range",  "fsync",
-      "fdatasync", "writeback",   "syncfs",    "stat",      "fstat",       "list",
-      "rename",    "link",        "link_fd",   "unlink",    "mkdir",       "rmdir",
-      "real_path", "chmod",       "chown",     "set_times", "copy_xattrs", "handle",
-      "set_lock",  "lock_holder", "set_flock", "set_lease", "get_lease",   "sleep",
+      "open",      "pread",     "pwrite",      "truncate", "copy_range", "share_range", "fsync",
+      "fdatasync", "writeback", "syncfs",      "stat",     "fstat",      "list",        "rename",
+      "link",      "link_fd",   "unlink",      "mkdir",    "rmdir",      "real_path",   "chmod",
+      "chown",     "set_times", "copy_xattrs", "handle",   "set_lock",   "lock_holder", "set_flock",
+      "set_lease", "get_lease", "sleep",
   };
   return kNames[static_cast<size_t>(call)];
 }
@@ -127,6 +127,12 @@ Status FaultFs::pwrite(int fd, const void* from, size_t size, uint64_t offset) {
 
 Status FaultFs::truncate(int fd, uint64_t size) {
   return around(FsCall::kTruncate, std::to_string(size), [&] { return real_.truncate(fd, size); });
+}
+
+Result<uint64_t> FaultFs::share_range(int from, uint64_t from_offset, int to, uint64_t to_offset,
+                                      uint64_t size) {
+  return around(FsCall::kShareRange, std::to_string(size),
+                [&] { return real_.share_range(from, from_offset, to, to_offset, size); });
 }
 
 Result<size_t> FaultFs::copy_range(int from, uint64_t from_offset, int to, uint64_t to_offset,

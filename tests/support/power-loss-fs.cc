@@ -313,6 +313,12 @@ Status PowerLossFs::truncate(int fd, uint64_t size) {
   return cut;
 }
 
+// Changes no byte of any file.
+Result<uint64_t> PowerLossFs::share_range(int from, uint64_t from_offset, int to,
+                                          uint64_t to_offset, uint64_t size) {
+  return real_.share_range(from, from_offset, to, to_offset, size);
+}
+
 Result<size_t> PowerLossFs::copy_range(int from, uint64_t from_offset, int to, uint64_t to_offset,
                                        size_t size) {
   auto copied = real_.copy_range(from, from_offset, to, to_offset, size);

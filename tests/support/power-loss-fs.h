@@ -50,6 +50,8 @@ class PowerLossFs final : public Fs {
   Result<size_t> pread(int fd, void* to, size_t size, uint64_t offset) override;
   Status pwrite(int fd, const void* from, size_t size, uint64_t offset) override;
   Status truncate(int fd, uint64_t size) override;
+  Result<uint64_t> share_range(int from, uint64_t from_offset, int to, uint64_t to_offset,
+                               uint64_t size) override;
   Result<size_t> copy_range(int from, uint64_t from_offset, int to, uint64_t to_offset,
                             size_t size) override;
   Status fsync(int fd) override;
