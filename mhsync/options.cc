@@ -22,7 +22,10 @@ void add_globals(CLI::App* app, Options* options, double* timeout) {
   app->add_option("--user", options->user, "Work as this user; only root may ask for another");
   app->add_flag("-n,--dry-run", options->dry_run, "Tell what would be done, change nothing");
   app->add_flag("--json", options->json, "One JSON object a line, see mhsync(1)");
-  app->add_flag("-q,--quiet", options->quiet, "Only errors and, of check, what is wrong");
+  CLI::Option* quiet =
+      app->add_flag("-q,--quiet", options->quiet, "Only errors and, of check, what is wrong");
+  app->add_flag("-v,--verbose", options->verbose, "Tell more: where state lies, how long it took")
+      ->excludes(quiet);
   app->add_option("--lock-timeout", *timeout,
                   "Seconds to wait for a folder that another process is changing (20)")
       ->check(CLI::Range(0.0, kLongestTimeout));
@@ -32,8 +35,9 @@ void add_commands(CLI::App* app, Options* options) {
   CLI::App* status = app->add_subcommand("status", "What is there; never writes");
   add_folders(status, options);
 
-  CLI::App* check = app->add_subcommand("check", "What is wrong, each with its cure; never writes");
+  CLI::App* check = app->add_subcommand("check", "What is wrong, each with its cure");
   add_folders(check, options);
+  check->add_flag("--fix", options->fix, "Cure what can be cured without any danger");
 
   CLI::App* reindex = app->add_subcommand(
       "reindex", "Give UIDs to what is new, write the X-MH-UID lines, rebuild the store");

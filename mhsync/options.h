@@ -24,6 +24,10 @@ struct Options {
   bool quiet = false;
   Nanoseconds lock_timeout = 20 * kSecond;
 
+  bool verbose = false;
+
+  bool fix = false;  // check
+
   bool thorough = false;     // reindex
   bool remove_tags = false;  // reindex
   bool tag = false;          // reindex

@@ -112,12 +112,13 @@ Status Tree::find_root(const std::string& asked) {
 }
 
 Result<Root*> Tree::root(bool look) {
-  if (!root_) {
+  std::unique_ptr<Root>& root = look ? looking_ : root_;
+  if (!root) {
     const std::string alone = user_.private_root(mail_root_);
-    MH_TRY_SET(root_,
+    MH_TRY_SET(root,
                look ? Root::look(*fs_, mail_root_, alone) : Root::open(*fs_, mail_root_, alone));
   }
-  return root_.get();
+  return root.get();
 }
 
 Result<std::string> Tree::folder_path(const std::string& name) const {

@@ -3,8 +3,8 @@
 // The inside of Folder, shared by its parts: folder.cc (opening, locking, the journal's facts),
 // folder-files.cc (listing and UIDs), folder-flags.cc (sequences), folder-hold.cc (nmh's lock),
 // folder-private.cc (sequences in nmh's context), folder-message.cc (opening one message),
-// folder-adopt.cc, folder-save.cc, folder-guard.cc and folder-remove.cc, folder-recovery.cc (the
-// journal is lost or old). Not for use outside of libmh/folder/.
+// folder-adopt.cc, folder-save.cc, folder-guard.cc, folder-tidy.cc and folder-remove.cc,
+// folder-recovery.cc (the journal is lost or old). Not for use outside of libmh/folder/.
 #pragma once
 
 #include <map>
@@ -25,6 +25,9 @@ inline constexpr int64_t kNumberRest = 600;
 inline constexpr Nanoseconds kGuardTime = 60 * kSecond;
 // Whether a journal that cannot be opened for this reason is to be made anew.
 bool is_lost(const Error& opening_the_journal);
+
+// Gives a file the name of a message, in the directory `to`; never onto one that is taken: kExists.
+Status move_in(Fs& fs, int from, const std::string& name, int to, uint32_t number);
 
 // Whether our hold of nmh's lock is a file in the folder.
 enum class OwnLock : bool { kNotInFolder, kInFolder };
@@ -202,6 +205,10 @@ struct Folder::Impl {
   bool guards() const;
   bool give_back(Record* record, mode_t wanted);
   void release_guards(std::vector<Record>* changed);
+
+  // folder-tidy.cc
+  Status tidy_sequences_once();
+  Result<uint32_t> free_number(bool is_unlockable);
 
   // folder-hold.cc
   Result<SequencesFile::Hold> sequences_lock(Nanoseconds timeout);

@@ -22,9 +22,6 @@
 #include "libmh/system/filename.h"
 
 namespace mh {
-namespace {
-
-// Never onto a number that is taken.
 Status move_in(Fs& fs, int from, const std::string& name, int to, uint32_t number) {
   const std::string plain = std::to_string(number);
   const Status moved = fs.rename(from, name.c_str(), to, plain.c_str(), RenameMode::kNoReplace);
@@ -34,8 +31,6 @@ Status move_in(Fs& fs, int from, const std::string& name, int to, uint32_t numbe
   MH_TRY(fs.link(from, name.c_str(), to, plain.c_str()));
   return fs.unlink(from, name.c_str());
 }
-
-}  // namespace
 
 // tmp/ of the state, or the folder itself when that lies on another file system: there our names
 // begin with a dot.

@@ -248,6 +248,15 @@ class Folder {
   // The whole file system was put back to an older state, the journal with it: UIDs and MODSEQs
   // that may have been given since are never given again.
   Status pass_over_lost_uids();
+  // Cures of what nmh stumbles over; see folder-tidy.cc. After sync_arrivals() or sync_files().
+  // Writes the sequences anew without lines that are none and without numbers that no message
+  // bears. kBusy: nmh's lock is not to be had, or arrivals wait for what a sequences file will say.
+  Status tidy_sequences();
+  // Gives a file whose name is no number that nmh can work with (007, 2147483547) one that is free.
+  Result<uint32_t> give_number(const std::string& name);
+  // Removes a dot lock of the sequences that everybody takes for stale. kBusy: it may be in use.
+  Status remove_dead_lock();
+
   // How the caller's index was when it was last committed; see libmh/store/index-seal.h. nullopt:
   // not known. Written under the lock; what fails costs a comparison of everything, no truth.
   std::optional<IndexSeal> index_seal() const;
