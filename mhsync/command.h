@@ -24,7 +24,8 @@ Result<ExitCode> check_folder(Job& job, const std::string& path);
 // What concerns the tree and no single folder of it.
 Result<ExitCode> check_tree(Job& job);
 Result<ExitCode> reindex_folder(Job& job, const std::string& path);
-// The same without options, and without a word. What is not possible now is no error.
+Result<ExitCode> import_folder(Job& job, const std::string& path);
+// reindex without options, and without a word. What is not possible now is no error.
 Status reindex_quietly(Job& job, const std::string& path);
 
 }  // namespace mh

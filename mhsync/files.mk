@@ -5,9 +5,9 @@
 bin_PROGRAMS += mhsync/mhsync
 dist_man_MANS += mhsync/mhsync.1
 mhsync_mhsync_SOURCES =
-mhsync_mhsync_CPPFLAGS = $(AM_CPPFLAGS) $(SODIUM_CFLAGS)
+mhsync_mhsync_CPPFLAGS = $(AM_CPPFLAGS) $(SODIUM_CFLAGS) $(SQLITE_CFLAGS)
 mhsync_mhsync_LDFLAGS = $(AM_LDFLAGS) -Wl,-z,defs
-mhsync_mhsync_LDADD = libmh/libmh.la $(SANITIZER_LIBS)
+mhsync_mhsync_LDADD = libmh/libmh.la $(SQLITE_LIBS) $(SANITIZER_LIBS)
 
 # bash looks there for a file of the command's name.
 bashcompletiondir = $(datadir)/bash-completion/completions
@@ -21,6 +21,8 @@ uninstall-local:
 mhsyncexampledir = $(docdir)/examples
 dist_mhsyncexample_DATA = mhsync/examples/mhsync.service mhsync/examples/mhsync.timer
 
+mhsync_mhsync_SOURCES += mhsync/asimap-database.cc
+mhsync_mhsync_SOURCES += mhsync/asimap-database.h
 mhsync_mhsync_SOURCES += mhsync/check.cc
 mhsync_mhsync_SOURCES += mhsync/command.h
 mhsync_mhsync_SOURCES += mhsync/exit-code.cc
@@ -29,6 +31,7 @@ mhsync_mhsync_SOURCES += mhsync/findings.cc
 mhsync_mhsync_SOURCES += mhsync/findings.h
 mhsync_mhsync_SOURCES += mhsync/fix.cc
 mhsync_mhsync_SOURCES += mhsync/fix.h
+mhsync_mhsync_SOURCES += mhsync/import-uids.cc
 mhsync_mhsync_SOURCES += mhsync/main.cc
 mhsync_mhsync_SOURCES += mhsync/options.cc
 mhsync_mhsync_SOURCES += mhsync/options.h

@@ -13,6 +13,7 @@ using Command = Result<ExitCode> (*)(Job& job, const std::string& path);
 
 Command command_of(const std::string& name) {
   if (name == "status") return status_folder;
+  if (name == "import-uids") return import_folder;
   return name == "check" ? check_folder : reindex_folder;
 }
 

@@ -53,6 +53,17 @@ void add_commands(CLI::App* app, Options* options) {
       "--restored", options->restored,
       "The whole file system was put back to an older state: UIDs given since are passed over");
   remove->excludes(tag)->excludes(restored);
+
+  CLI::App* import = app->add_subcommand(
+      "import-uids", "Take over the UIDs of the IMAP server that these folders had before");
+  add_folders(import, options);
+  import->add_option("--from", options->from, "Which server: asimap or mailutils")
+      ->required()
+      ->check(CLI::IsMember({"asimap", "mailutils"}));
+  import->add_option("--database", options->database,
+                     "asimap's database; asimap.db in the mail tree");
+  import->add_flag("--trust-numbers", options->trust_numbers,
+                   "No message was renumbered since that server served it last");
 }
 
 // What CLI11 cannot know.

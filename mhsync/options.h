@@ -28,6 +28,11 @@ struct Options {
 
   bool fix = false;  // check
 
+  // import-uids
+  std::string from;
+  std::string database;
+  bool trust_numbers = false;
+
   bool thorough = false;     // reindex
   bool remove_tags = false;  // reindex
   bool tag = false;          // reindex

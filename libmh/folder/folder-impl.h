@@ -15,6 +15,7 @@
 
 #include "libmh/folder/adopt.h"
 #include "libmh/folder/folder.h"
+#include "libmh/folder/import.h"
 
 namespace mh {
 
@@ -205,6 +206,10 @@ struct Folder::Impl {
   bool guards() const;
   bool give_back(Record* record, mode_t wanted);
   void release_guards(std::vector<Record>* changed);
+
+  // import.cc
+  Result<std::string> why_not_take_over(const ForeignUids& foreign);
+  JournalState facts_with(const ForeignUids& foreign, TakenOver* outcome) const;
 
   // folder-tidy.cc
   Status tidy_sequences_once();

@@ -167,6 +167,8 @@ struct FlagsOutcome {
 };
 
 struct AdoptPlace;
+struct ForeignUids;
+struct TakenOver;
 enum class TagChange : bool { kRemove, kWrite };
 struct TaggedCopy;
 
@@ -277,6 +279,10 @@ class Folder {
     uint64_t highest_modseq = 0;  // at least
   };
   Status change_identity(const Identity& wanted);
+
+  // UIDs of another server, where nobody was told any of ours: see import.h. Takes the locks
+  // itself. After a crash all of it is done or nothing.
+  Result<TakenOver> take_over_uids(const ForeignUids& foreign);
 
   // Opens the message by its hint; when that does not hold, looks it up. kNotFound: it is gone or
   // was edited; the next sync will say so (unchanged() is false from now on). kPermission and kIo:
