@@ -28,7 +28,10 @@ ExitCode run_folders(Job& job, const std::vector<std::string>& paths) {
   ExitCode worst = ExitCode::kClean;
   for (const std::string& path : paths) {
     if (stop_asked()) break;
+    const Nanoseconds began = job.tree.fs().monotonic();
     const auto done = command(job, path);
+    const auto took = (job.tree.fs().monotonic() - began) / kMillisecond;
+    job.printer.detail(Tree::display(path) + ": took " + std::to_string(took) + " ms");
     worst = graver(worst, done ? *done : tell(job.printer, Tree::display(path), done.error()));
   }
   if (stop_asked()) {
@@ -40,7 +43,7 @@ ExitCode run_folders(Job& job, const std::vector<std::string>& paths) {
 }
 
 ExitCode run(const Options& options) {
-  Printer printer(options.json, options.quiet);
+  Printer printer(options.json, options.quiet, options.verbose);
   auto home = become_user(options);
   if (!home) return tell(printer, "", home.error());
   auto tree = Tree::open(Fs::posix(), options, *home, printer);

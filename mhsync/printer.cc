@@ -37,9 +37,10 @@ std::string red(const std::string& text, bool colour) {
 
 }  // namespace
 
-Printer::Printer(bool json, bool quiet)
+Printer::Printer(bool json, bool quiet, bool verbose)
     : json_(json),
       quiet_(quiet),
+      verbose_(verbose),
       colour_out_(wants_colour(STDOUT_FILENO)),
       colour_err_(wants_colour(STDERR_FILENO)) {}
 
@@ -68,6 +69,10 @@ void Printer::problem(const std::string& type, const std::string& folder, const 
 
 void Printer::warning(const std::string& words) {
   if (!quiet_) std::cerr << bold("mhsync:", colour_err_) << ' ' << printable(words) << std::endl;
+}
+
+void Printer::detail(const std::string& words) {
+  if (verbose_) std::cerr << bold("mhsync:", colour_err_) << ' ' << printable(words) << std::endl;
 }
 
 void Printer::error(const std::string& folder, ExitCode code, const std::string& words) {

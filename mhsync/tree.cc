@@ -187,6 +187,7 @@ FolderSettings Tree::settings(const std::string& path) const {
   settings.lock_timeout = lock_timeout_;
   settings.sequences_wait = std::min(kSequencesWait, lock_timeout_);
   settings.warn = [printer = printer_](const std::string& text) { printer->warning(text); };
+  settings.tell = [printer = printer_](const std::string& text) { printer->detail(text); };
   return settings;
 }
 

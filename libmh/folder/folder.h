@@ -74,6 +74,8 @@ struct FolderSettings {
   bool inc_guard = false;                        // see folder-guard.cc
   bool backup = false;                           // a message removed stays as ",N", as after rmm
   std::function<void(const std::string&)> warn;  // one line for the admin
+  // One line for who wants to know why something was left undone; may be empty.
+  std::function<void(const std::string&)> tell = {};
 };
 
 // What the caller keeps between two syncs, with the merge base (Dovecot's index header). Trivially

@@ -6,6 +6,7 @@ With --fix, what can be cured is cured, and no message is lost."""
 import fcntl
 import json
 import os
+import pty
 import shutil
 import signal
 import sys
@@ -148,6 +149,111 @@ class Check(Tidied):
         before = everything()
         self.found("--all")
         self.assertEqual(everything(), before)
+
+
+class ExitCodes(Tidied):
+    """70 is for bugs alone; test-reindex.py has those of the command line and of signals."""
+
+    def codes(self, *arguments, **environment):
+        code, out, err = self.run_mhsync(*arguments, env=environment)
+        return code, out + err
+
+    def test_0_is_clean_and_1_has_problems(self):
+        self.assertEqual(self.codes("check", "+inbox")[0], 0)
+        os.symlink("1", self.nmh.file("inbox", 13))
+        self.assertEqual(self.codes("check", "+inbox")[0], 1)
+
+    def test_64_is_a_wrong_line(self):
+        self.assertEqual(self.codes("check", "+nowhere")[0], 64)
+        self.assertEqual(self.codes("--quiet", "--verbose", "check", "+inbox")[0], 64)
+        self.assertEqual(self.codes("import-uids", "--from", "exchange", "+inbox")[0], 64)
+
+    def test_65_is_damage(self):
+        with open(os.path.join(self.state_dir("inbox"), "journal"), "r+b") as journal:
+            journal.write(b"rubbish")
+        for command in ("status", "check"):
+            self.assertEqual(self.codes(command, "+inbox")[0], 65)
+
+    def test_74_is_a_disk_that_fails(self):
+        self.nmh.put("inbox", 7, mail_maker.plain(7), mtime=OLD)
+        gate = self.gate()
+        gate.arm()
+        self.codes("check", "+inbox", **gate.environment())
+        journal = next(call for call in gate.calls() if call.path.endswith("/journal"))
+        gate.arm(fail_at=f"{journal.n}:EIO")
+        code, said = self.codes("check", "+inbox", **gate.environment())
+        self.assertEqual(code, 74, said)
+
+    def test_75_is_busy_and_names_the_holder(self):
+        with open(os.path.join(self.state_dir("inbox"), "lock"), "r+") as lock:
+            fcntl.lockf(lock, fcntl.LOCK_EX)
+            code, said = self.codes("--lock-timeout", "0.1", "reindex", "+inbox")
+        self.assertEqual(code, 75, said)
+        self.assertIn(f"pid {os.getpid()}", said)
+
+    def test_77_is_no_permission(self):
+        os.chmod(self.nmh.folder("inbox"), 0)
+        code, said = self.codes("check", "+inbox")
+        os.chmod(self.nmh.folder("inbox"), 0o700)
+        self.assertEqual(code, 77, said)
+
+    def test_78_is_the_configuration(self):
+        self.assertEqual(self.codes("--root", "/nowhere", "check", "+inbox")[0], 78)
+
+
+class Terminal(Tidied):
+    def said_on_a_terminal(self, **environment):
+        """What check says there, of one problem and one error."""
+        os.symlink("1", self.nmh.file("inbox", 13))
+        pid, terminal = pty.fork()
+        if pid == 0:
+            os.chdir(self.home)
+            os.execve(self.program(), ["mhsync", "check", "+inbox", "+nowhere"],
+                      {**self.nmh.environment(), "TERM": "xterm", **environment})
+        said = b""
+        try:
+            while chunk := os.read(terminal, 65536):
+                said += chunk
+        except OSError:
+            pass        # its other end is closed
+        os.close(terminal)
+        os.waitpid(pid, 0)
+        return said.decode()
+
+    def test_problems_and_errors_stand_out(self):
+        said = self.said_on_a_terminal()
+        self.assertIn("\33[1m+inbox 13\33[0m: ", said)
+        self.assertIn("\33[1;31mmhsync:\33[0m ", said)
+
+    def test_no_color(self):
+        for environment in ({"NO_COLOR": "1"}, {"TERM": "dumb"}):
+            said = self.said_on_a_terminal(**environment)
+            self.assertIn("+inbox 13: ", said)
+            self.assertNotIn("\33", said)
+            os.unlink(self.nmh.file("inbox", 13))
+
+    def test_elsewhere_there_are_none(self):
+        os.symlink("1", self.nmh.file("inbox", 13))
+        _, out, err = self.run_mhsync("check", "+inbox", "+nowhere", env={"TERM": "xterm"})
+        self.assertNotIn("\33", out + err)
+
+
+class Verbose(Tidied):
+    def test_status_tells_where_the_state_is(self):
+        got, = self.mhsync_json("-v", "status", "+inbox")
+        self.assertEqual(got["state_dir"], self.state_dir("inbox"))
+        self.assertNotIn("state_dir", self.mhsync_json("status", "+inbox")[0])
+        self.assertIn(self.state_dir("inbox"), self.mhsync("-v", "status", "+inbox"))
+
+    def test_how_long_it_took(self):
+        self.assertRegex(self.run_mhsync("-v", "reindex", "+inbox")[2], r"\+inbox: took \d+ ms")
+        self.assertEqual(self.run_mhsync("reindex", "+inbox")[2], "")
+
+    @runner.needs_root
+    def test_reindex_tells_why_a_message_is_left_as_it_is(self):
+        self.nmh.put("inbox", 7, mail_maker.plain(7), mtime=OLD)
+        runner.as_root("chgrp", "root", self.nmh.file("inbox", 7))
+        self.assertIn("message 7 stays as it is: ", self.run_mhsync("-v", "reindex", "+inbox")[2])
 
 
 class Found(Tidied):
