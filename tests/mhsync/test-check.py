@@ -177,12 +177,11 @@ class ExitCodes(Tidied):
     def test_74_is_a_disk_that_fails(self):
         self.nmh.put("inbox", 7, mail_maker.plain(7), mtime=OLD)
         gate = self.gate()
-        gate.arm()
-        self.codes("check", "+inbox", **gate.environment())
-        journal = next(call for call in gate.calls() if call.path.endswith("/journal"))
-        gate.arm(fail_at=f"{journal.n}:EIO")
-        code, said = self.codes("check", "+inbox", **gate.environment())
-        self.assertEqual(code, 74, said)
+        for where, error in (("pwrite/1", "ENOSPC:sticky"), ("fdatasync/1", "EIO")):
+            with self.subTest(where=where):
+                gate.arm(fail_at=f"{where}:{error}")
+                code, said = self.codes("reindex", "+inbox", **gate.environment())
+                self.assertEqual(code, 74, said)
 
     def test_75_is_busy_and_names_the_holder(self):
         with open(os.path.join(self.state_dir("inbox"), "lock"), "r+") as lock:
