@@ -29,5 +29,8 @@ Result<ExitCode> pack_folder(Job& job, const std::string& path);
 Result<ExitCode> dedup_folder(Job& job, const std::string& path);
 // Of messages in several of these folders, too, one is kept.
 Result<ExitCode> dedup_across(Job& job, const std::vector<std::string>& paths);
+Result<ExitCode> import_folder(Job& job, const std::string& path);
+// reindex without options, and without a word. What is not possible now is no error.
+Status reindex_quietly(Job& job, const std::string& path);
 
 }  // namespace mh

@@ -15,6 +15,7 @@ Command command_of(const std::string& name) {
   if (name == "status") return status_folder;
   if (name == "pack") return pack_folder;
   if (name == "dedup") return dedup_folder;
+  if (name == "import-uids") return import_folder;
   return name == "check" ? check_folder : reindex_folder;
 }
 
@@ -33,7 +34,10 @@ ExitCode run_folders(Job& job, const std::vector<std::string>& paths) {
   }
   for (const std::string& path : paths) {
     if (stop_asked() || job.options.across) break;
+    const Nanoseconds began = job.tree.fs().monotonic();
     const auto done = command(job, path);
+    const auto took = (job.tree.fs().monotonic() - began) / kMillisecond;
+    job.printer.detail(Tree::display(path) + ": took " + std::to_string(took) + " ms");
     worst = graver(worst, done ? *done : tell(job.printer, Tree::display(path), done.error()));
   }
   if (stop_asked()) {
@@ -45,7 +49,7 @@ ExitCode run_folders(Job& job, const std::vector<std::string>& paths) {
 }
 
 ExitCode run(const Options& options) {
-  Printer printer(options.json, options.quiet);
+  Printer printer(options.json, options.quiet, options.verbose);
   auto home = become_user(options);
   if (!home) return tell(printer, "", home.error());
   auto tree = Tree::open(Fs::posix(), options, *home, printer);

@@ -9,9 +9,9 @@ _mhsync_folders() {
 
 _mhsync() {
   local word=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]} command= each
-  local options='--root --user --dry-run --json --quiet --lock-timeout --help --version'
+  local options='--root --user --dry-run --json --quiet --verbose --lock-timeout --help --version'
   for each in "${COMP_WORDS[@]:1:COMP_CWORD-1}"; do
-    case $each in status | check | reindex | dedup) command=$each ;; esac
+    case $each in status | check | reindex | pack | dedup | import-uids) command=$each ;; esac
   done
   case $previous in
     --root) mapfile -t COMPREPLY < <(compgen -d -- "$word"); return ;;
@@ -20,9 +20,13 @@ _mhsync() {
     --by) mapfile -t COMPREPLY < <(compgen -W 'message-id content exact' -- "$word"); return ;;
     --keep) mapfile -t COMPREPLY < <(compgen -W 'oldest newest first-folder' -- "$word"); return ;;
     --to) mapfile -t COMPREPLY < <(compgen -W "$(_mhsync_folders)" -- "$word"); return ;;
+    --from) mapfile -t COMPREPLY < <(compgen -W 'asimap mailutils' -- "$word"); return ;;
+    --database) mapfile -t COMPREPLY < <(compgen -f -- "$word"); return ;;
   esac
   case $command in
-    status | check) options+=' --all' ;;
+    status) options+=' --all' ;;
+    check) options+=' --all --fix' ;;
+    import-uids) options+=' --all --from --database --trust-numbers' ;;
     reindex) options+=' --all --thorough --remove-tags --tag --restored' ;;
     dedup) options+=' --all --by --across --keep --to --rmm --delete --share' ;;
   esac
@@ -30,7 +34,7 @@ _mhsync() {
     -*) mapfile -t COMPREPLY < <(compgen -W "$options" -- "$word") ;;
     *)
       if [ -z "$command" ]; then
-        mapfile -t COMPREPLY < <(compgen -W 'status check reindex dedup' -- "$word")
+        mapfile -t COMPREPLY < <(compgen -W 'status check reindex pack dedup import-uids' -- "$word")
       else
         mapfile -t COMPREPLY < <(compgen -W "$(_mhsync_folders)" -- "$word")
       fi

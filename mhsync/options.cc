@@ -22,7 +22,10 @@ void add_globals(CLI::App* app, Options* options, double* timeout) {
   app->add_option("--user", options->user, "Work as this user; only root may ask for another");
   app->add_flag("-n,--dry-run", options->dry_run, "Tell what would be done, change nothing");
   app->add_flag("--json", options->json, "One JSON object a line, see mhsync(1)");
-  app->add_flag("-q,--quiet", options->quiet, "Only errors and, of check, what is wrong");
+  CLI::Option* quiet =
+      app->add_flag("-q,--quiet", options->quiet, "Only errors and, of check, what is wrong");
+  app->add_flag("-v,--verbose", options->verbose, "Tell more: where state lies, how long it took")
+      ->excludes(quiet);
   app->add_option("--lock-timeout", *timeout,
                   "Seconds to wait for a folder that another process is changing (20)")
       ->check(CLI::Range(0.0, kLongestTimeout));
@@ -66,8 +69,9 @@ void add_commands(CLI::App* app, Options* options) {
   CLI::App* status = app->add_subcommand("status", "What is there; never writes");
   add_folders(status, options);
 
-  CLI::App* check = app->add_subcommand("check", "What is wrong, each with its cure; never writes");
+  CLI::App* check = app->add_subcommand("check", "What is wrong, each with its cure");
   add_folders(check, options);
+  check->add_flag("--fix", options->fix, "Cure what can be cured without any danger");
 
   CLI::App* reindex = app->add_subcommand(
       "reindex", "Give UIDs to what is new, write the X-MH-UID lines, rebuild the store");
@@ -90,6 +94,17 @@ void add_commands(CLI::App* app, Options* options) {
   add_folders(pack, options);
 
   add_dedup(app, options);
+
+  CLI::App* import = app->add_subcommand(
+      "import-uids", "Take over the UIDs of the IMAP server that these folders had before");
+  add_folders(import, options);
+  import->add_option("--from", options->from, "Which server: asimap or mailutils")
+      ->required()
+      ->check(CLI::IsMember({"asimap", "mailutils"}));
+  import->add_option("--database", options->database,
+                     "asimap's database; asimap.db in the mail tree");
+  import->add_flag("--trust-numbers", options->trust_numbers,
+                   "No message was renumbered since that server served it last");
 }
 
 // What CLI11 cannot know.

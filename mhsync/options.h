@@ -24,6 +24,15 @@ struct Options {
   bool quiet = false;
   Nanoseconds lock_timeout = 20 * kSecond;
 
+  bool verbose = false;
+
+  bool fix = false;  // check
+
+  // import-uids
+  std::string from;
+  std::string database;
+  bool trust_numbers = false;
+
   bool thorough = false;     // reindex
   bool remove_tags = false;  // reindex
   bool tag = false;          // reindex

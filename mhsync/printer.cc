@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include "mhsync/printer.h"
 
+#include <unistd.h>
+
+#include <cstdlib>
 #include <iostream>
 #include <nlohmann/json.hpp>
 
@@ -17,7 +20,29 @@ std::string printable(const std::string& text) {
   return out;
 }
 
+bool wants_colour(int descriptor) {
+  const char* no_colour = std::getenv("NO_COLOR");
+  const char* terminal = std::getenv("TERM");
+  return isatty(descriptor) != 0 && (no_colour == nullptr || *no_colour == '\0') &&
+         terminal != nullptr && std::string_view(terminal) != "dumb";
+}
+
+std::string bold(const std::string& text, bool colour) {
+  return colour && !text.empty() ? "\33[1m" + text + "\33[0m" : text;
+}
+
+std::string red(const std::string& text, bool colour) {
+  return colour ? "\33[1;31m" + text + "\33[0m" : text;
+}
+
 }  // namespace
+
+Printer::Printer(bool json, bool quiet, bool verbose)
+    : json_(json),
+      quiet_(quiet),
+      verbose_(verbose),
+      colour_out_(wants_colour(STDOUT_FILENO)),
+      colour_err_(wants_colour(STDERR_FILENO)) {}
 
 void Printer::object(const std::string& type, const std::string& folder, const Fields& fields) {
   nlohmann::ordered_json object;
@@ -36,18 +61,23 @@ void Printer::result(const std::string& type, const std::string& folder, const F
 }
 
 void Printer::problem(const std::string& type, const std::string& folder, const Fields& fields,
-                      const std::string& words) {
+                      const std::string& about, const std::string& words) {
   if (json_) return object(type, folder, fields);
-  std::cout << printable(words) << std::endl;
+  std::cout << bold(printable(about), colour_out_) << (about.empty() ? "" : ": ")
+            << printable(words) << std::endl;
 }
 
 void Printer::warning(const std::string& words) {
-  if (!quiet_) std::cerr << "mhsync: " << printable(words) << std::endl;
+  if (!quiet_) std::cerr << bold("mhsync:", colour_err_) << ' ' << printable(words) << std::endl;
+}
+
+void Printer::detail(const std::string& words) {
+  if (verbose_) std::cerr << bold("mhsync:", colour_err_) << ' ' << printable(words) << std::endl;
 }
 
 void Printer::error(const std::string& folder, ExitCode code, const std::string& words) {
   const std::string where = folder.empty() ? "" : printable(folder) + ": ";
-  std::cerr << "mhsync: " << where << printable(words) << std::endl;
+  std::cerr << red("mhsync:", colour_err_) << ' ' << where << printable(words) << std::endl;
   if (!json_) return;
   object("error", folder, {{"code", static_cast<uint64_t>(code)}, {"message", words}});
 }

@@ -161,4 +161,14 @@ Result<ExitCode> reindex_folder(Job& job, const std::string& path) {
   return remaining != 0 || done.waiting != 0 ? ExitCode::kProblems : ExitCode::kClean;
 }
 
+Status reindex_quietly(Job& job, const std::string& path) {
+  MH_TRY_SET(Root* const root, job.tree.root(false));
+  MH_TRY_SET(const std::unique_ptr<Folder> folder,
+             Folder::open(job.tree.fs(), *root, path, job.tree.settings(path), {}));
+  Done done;
+  MH_TRY(give_uids(*folder, false, &done));
+  MH_TRY(write_tags(job, *folder, path, &done));
+  return rebuild_store(*folder);
+}
+
 }  // namespace mh

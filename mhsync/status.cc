@@ -16,6 +16,27 @@ std::pair<std::string, std::string> state_of(const FolderView& view) {
   return {"ok", ""};
 }
 
+// Where the state is, and what is in it.
+void tell_more(const FolderView& view, Fields* fields, std::string* words) {
+  if (!view.has_state()) return;
+  std::string options;
+  for (const std::string& option : view.facts.options)
+    options += (options.empty() ? "" : " ") + option;
+  fields->emplace_back("state_dir", view.location->state_dir);
+  fields->emplace_back("mailbox_guid", guid_text(view.facts.header.mailbox_guid));
+  fields->emplace_back("journal_lines", view.facts.lines);
+  fields->emplace_back("store", view.store_fits);
+  fields->emplace_back("tombstones", uint64_t{view.facts.tombstones.size()});
+  fields->emplace_back("modseq_floor", view.facts.modseq_floor);
+  fields->emplace_back("options", options);
+  *words += "; state " + view.location->state_dir + ", mailbox GUID " +
+            guid_text(view.facts.header.mailbox_guid) + "; " +
+            counted(view.facts.lines, "line", "lines") + " in the journal, " +
+            counted(view.facts.tombstones.size(), "message", "messages") +
+            " remembered that are gone, store.db " + (view.store_fits ? "fits" : "is to be made");
+  if (!options.empty()) *words += ", options: " + options;
+}
+
 }  // namespace
 
 Result<ExitCode> status_folder(Job& job, const std::string& path) {
@@ -53,6 +74,7 @@ Result<ExitCode> status_folder(Job& job, const std::string& path) {
     words += "; " + std::to_string(untagged.count()) + " without X-MH-UID line";
   }
   if (!meaning.empty()) words += "; " + meaning;
+  if (job.options.verbose) tell_more(view, &fields, &words);
   job.printer.result("status", Tree::display(path), fields, words);
   if (view.journal_error) return tl::unexpected(*view.journal_error);
   return ExitCode::kClean;

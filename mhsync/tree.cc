@@ -112,12 +112,13 @@ Status Tree::find_root(const std::string& asked) {
 }
 
 Result<Root*> Tree::root(bool look) {
-  if (!root_) {
+  std::unique_ptr<Root>& root = look ? looking_ : root_;
+  if (!root) {
     const std::string alone = user_.private_root(mail_root_);
-    MH_TRY_SET(root_,
+    MH_TRY_SET(root,
                look ? Root::look(*fs_, mail_root_, alone) : Root::open(*fs_, mail_root_, alone));
   }
-  return root_.get();
+  return root.get();
 }
 
 Result<std::string> Tree::folder_path(const std::string& name) const {
@@ -208,6 +209,7 @@ FolderSettings Tree::settings(const std::string& path) const {
   settings.lock_timeout = lock_timeout_;
   settings.sequences_wait = std::min(kSequencesWait, lock_timeout_);
   settings.warn = [printer = printer_](const std::string& text) { printer->warning(text); };
+  settings.tell = [printer = printer_](const std::string& text) { printer->detail(text); };
   return settings;
 }
 

@@ -29,8 +29,10 @@ class Tree {
   const std::string& profile_path() const { return profile_path_; }
   const FlagMap& flags() const { return *flags_; }
 
-  // Made at the first call; `look`: one that only looks. A run has one or the other.
+  // Made at the first call; `look`: one that only looks.
   Result<Root*> root(bool look);
+  // Something was changed: the next root that only looks has it.
+  void look_anew() { looking_.reset(); }
 
   // Paths relative to the mail root. kNotFound: there is no such folder; kInvalid: not of this
   // tree.
@@ -57,6 +59,7 @@ class Tree {
   std::string mail_root_;
   std::optional<FlagMap> flags_;
   std::unique_ptr<Root> root_;
+  std::unique_ptr<Root> looking_;
   Nanoseconds lock_timeout_ = 0;
 };
 

@@ -157,6 +157,10 @@ Result<std::vector<TaggedCopy>> Folder::Impl::make_batch(const AdoptPlace& place
     } else {
       const ErrorKind kind = copy.error().kind();
       if (kind == ErrorKind::kPermission || kind == ErrorKind::kInvalid) never.add(candidate.uid);
+      if (settings.tell) {
+        settings.tell(location.folder + ": message " + std::to_string(candidate.number) +
+                      " stays as it is: " + copy.error().message());
+      }
       not_now.add(candidate.uid);
     }
     if (fs.monotonic() >= end) break;

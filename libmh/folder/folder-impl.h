@@ -4,9 +4,9 @@
 // folder-files.cc (listing and UIDs), folder-untold.cc (what an index is to be told of them),
 // folder-flags.cc (sequences), folder-pending.cc (flags that wait), folder-hold.cc (nmh's lock),
 // folder-private.cc (sequences in nmh's context), folder-message.cc (opening one message),
-// folder-adopt.cc, folder-save.cc, folder-guard.cc and folder-remove.cc, folder-pack.cc and
-// folder-order.cc (new numbers, new UIDs), folder-dedup.cc, folder-recovery.cc (the journal is lost
-// or old). Not for use outside of libmh/folder/.
+// folder-adopt.cc, folder-save.cc, folder-guard.cc and folder-remove.cc, folder-tidy.cc,
+// folder-pack.cc and folder-order.cc (new numbers, new UIDs), folder-dedup.cc, folder-recovery.cc
+// (the journal is lost or old). Not for use outside of libmh/folder/.
 #pragma once
 
 #include <map>
@@ -17,6 +17,7 @@
 
 #include "libmh/folder/adopt.h"
 #include "libmh/folder/folder.h"
+#include "libmh/folder/import.h"
 #include "libmh/folder/renumber.h"
 
 namespace mh {
@@ -28,6 +29,9 @@ inline constexpr int64_t kNumberRest = 600;
 inline constexpr Nanoseconds kGuardTime = 60 * kSecond;
 // Whether a journal that cannot be opened for this reason is to be made anew.
 bool is_lost(const Error& opening_the_journal);
+
+// Gives a file the name of a message, in the directory `to`; never onto one that is taken: kExists.
+Status move_in(Fs& fs, int from, const std::string& name, int to, uint32_t number);
 
 // Whether our hold of nmh's lock is a file in the folder.
 enum class OwnLock : bool { kNotInFolder, kInFolder };
@@ -276,6 +280,14 @@ struct Folder::Impl {
   Result<bool> bring_back_overwritten(const Plan& plan);
   bool give_back(Record* record, mode_t wanted);
   void release_guards(std::vector<Record>* changed);
+
+  // import.cc
+  Result<std::string> why_not_take_over(const ForeignUids& foreign);
+  JournalState facts_with(const ForeignUids& foreign, TakenOver* outcome) const;
+
+  // folder-tidy.cc
+  Status tidy_sequences_once();
+  Result<uint32_t> free_number(bool is_unlockable);
 
   // folder-hold.cc
   Result<SequencesFile::Hold> sequences_lock(Nanoseconds timeout);

@@ -23,9 +23,6 @@
 #include "libmh/system/filename.h"
 
 namespace mh {
-namespace {
-
-// Never onto a number that is taken.
 Status move_in(Fs& fs, int from, const std::string& name, int to, uint32_t number) {
   const std::string plain = std::to_string(number);
   const Status moved = fs.rename(from, name.c_str(), to, plain.c_str(), RenameMode::kNoReplace);
@@ -35,8 +32,6 @@ Status move_in(Fs& fs, int from, const std::string& name, int to, uint32_t numbe
   MH_TRY(fs.link(from, name.c_str(), to, plain.c_str()));
   return fs.unlink(from, name.c_str());
 }
-
-}  // namespace
 
 // Whether nothing can be renamed between tmp/ of the state and the folder.
 bool Folder::Impl::workshop_is_folder() const {

@@ -335,6 +335,11 @@ Status Folder::maintain(bool at_once) {
   Impl& in = *impl_;
   in.fold_now |= at_once;
   if (!in.journal || !in.writable() || !in.held) return {};
+  if (at_once && in.state().rolled_back) {
+    // Its first line written makes it a good one again.
+    in.journal->add_uidnext_limit(in.state().uidnext_limit);
+    MH_TRY(in.commit({}, {}));
+  }
   MH_TRY(in.load_records());
   const auto header = in.store->header();
   const JournalState& facts = in.journal->state();

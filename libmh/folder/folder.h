@@ -75,6 +75,8 @@ struct FolderSettings {
   bool inc_guard = false;                        // see folder-guard.cc
   bool backup = false;                           // a message removed stays as ",N", as after rmm
   std::function<void(const std::string&)> warn;  // one line for the admin
+  // One line for who wants to know why something was left undone; may be empty.
+  std::function<void(const std::string&)> tell = {};
 };
 
 // What the caller keeps between two syncs, with the merge base (Dovecot's index header). Trivially
@@ -174,6 +176,8 @@ struct FlagsOutcome {
 };
 
 struct AdoptPlace;
+struct ForeignUids;
+struct TakenOver;
 enum class TagChange : bool { kRemove, kWrite };
 struct TaggedCopy;
 
@@ -261,6 +265,15 @@ class Folder {
   // The whole file system was put back to an older state, the journal with it: UIDs and MODSEQs
   // that may have been given since are never given again.
   Status pass_over_lost_uids();
+  // Cures of what nmh stumbles over; see folder-tidy.cc. After sync_arrivals() or sync_files().
+  // Writes the sequences anew without lines that are none and without numbers that no message
+  // bears. kBusy: nmh's lock is not to be had, or arrivals wait for what a sequences file will say.
+  Status tidy_sequences();
+  // Gives a file whose name is no number that nmh can work with (007, 2147483547) one that is free.
+  Result<uint32_t> give_number(const std::string& name);
+  // Removes a dot lock of the sequences that everybody takes for stale. kBusy: it may be in use.
+  Status remove_dead_lock();
+
   // How the caller's index was when it was last committed; see libmh/store/index-seal.h. nullopt:
   // not known. Written under the lock; what fails costs a comparison of everything, no truth.
   std::optional<IndexSeal> index_seal() const;
@@ -286,6 +299,10 @@ class Folder {
   // already: nothing is changed then. Takes the locks itself. After a crash all of it is changed
   // or nothing.
   Result<bool> order_by_number();
+
+  // UIDs of another server, where nobody was told any of ours: see import.h. Takes the locks
+  // itself. After a crash all of it is done or nothing.
+  Result<TakenOver> take_over_uids(const ForeignUids& foreign);
 
   // Opens the message by its hint; when that does not hold, looks it up. kNotFound: it is gone or
   // was edited; the next sync will say so (unchanged() is false from now on). kPermission and kIo:

@@ -22,6 +22,9 @@ Status read_state(Fs& fs, FolderView* view) {
   view->store_fits = header && header->generation == journal.state().header.generation;
   view->records = all_records(journal, *store);
   view->facts = journal.state();
+  // Then, too, when it can be opened, and not read to its end.
+  const bool all_known = view->facts.alive.count() <= view->records.size();
+  if (view->store_fits && !all_known) view->store_fits = store->load().has_value();
   return {};
 }
 

@@ -175,6 +175,7 @@ Status StateRoot::reload() {
       states_.clear();
       by_identity_.clear();
       non_folders_.clear();
+      earlier_.clear();
     }
     return {};
   }
@@ -185,6 +186,7 @@ Status StateRoot::reload() {
   states_.clear();
   by_identity_.clear();
   non_folders_.clear();
+  earlier_.clear();
   apply(text);
   seen_ = now;
   return {};
@@ -215,6 +217,10 @@ bool StateRoot::apply_line(std::string_view text) {
     case 'F':
       line.bytes(guid).number(directory.inode).number(directory.birth);
       if (!line.text(directory.handle).text(directory.path).end()) return false;
+      if (const auto known = states_.find(guid);
+          known != states_.end() && known->second.path != directory.path) {
+        earlier_[known->second.path].insert(guid);
+      }
       states_[guid] = std::move(directory);
       return true;
     case 'R':
@@ -255,6 +261,17 @@ std::vector<Guid> StateRoot::last_seen_at(const std::string& path) const {
   std::vector<Guid> guids;
   for (const auto& [guid, directory] : states_) {
     if (directory.path == path) guids.push_back(guid);
+  }
+  return guids;
+}
+
+std::vector<Guid> StateRoot::once_seen_at(const std::string& path) const {
+  std::vector<Guid> guids = last_seen_at(path);
+  const auto found = earlier_.find(path);
+  if (found == earlier_.end()) return guids;
+  for (const Guid& guid : found->second) {
+    const bool is_told = std::ranges::find(guids, guid) != guids.end();
+    if (!is_told && states_.contains(guid)) guids.push_back(guid);
   }
   return guids;
 }

@@ -69,6 +69,8 @@ class StateRoot {
   const Guid* find(const DirectoryIdentity& directory) const;
   // All states last seen under this path.
   std::vector<Guid> last_seen_at(const std::string& path) const;
+  // The same, of all paths that the catalogue still tells of.
+  std::vector<Guid> once_seen_at(const std::string& path) const;
   const DirectoryIdentity* directory_of(const Guid& guid) const;
   // Whether there is any directory that is no folder, and whether this one is.
   bool has_non_folders() const { return !non_folders_.empty(); }
@@ -119,6 +121,7 @@ class StateRoot {
   uint32_t last_uidvalidity_ = 0;
   uint32_t uidvalidity_lag_ = 0;
   std::map<Guid, DirectoryIdentity> states_;
+  std::map<std::string, std::set<Guid>> earlier_;  // by path
   std::map<std::pair<uint64_t, Nanoseconds>, DirectoryIdentity> non_folders_;
   std::map<std::pair<uint64_t, Nanoseconds>, std::vector<Guid>> by_identity_;
   std::map<uint32_t, Guid> by_uidvalidity_;  // as far as asked about

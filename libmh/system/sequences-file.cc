@@ -27,12 +27,6 @@ bool is_young(Nanoseconds ctime, Nanoseconds now, Nanoseconds window) {
   return ctime > now - window && ctime <= now + kSecond;
 }
 
-// The other clock may be that of a file server and be a little ahead. A stamp from further ahead
-// comes from before this clock was set back, one from long ago often from a backup.
-bool is_stale_dot_lock(const FileStat& lock, Nanoseconds now) {
-  return lock.mtime <= now - kStaleDotLock || lock.mtime > now + kStaleDotLock;
-}
-
 bool same_file(const FileStat& one, const FileStat& other) {
   return one.inode == other.inode && one.device == other.device;
 }
@@ -72,6 +66,12 @@ Result<std::string> read_all(Fs& fs, int file, uint64_t size, const std::string&
 }
 
 }  // namespace
+
+// The other clock may be that of a file server and be a little ahead. A stamp from further ahead
+// comes from before this clock was set back, one from long ago often from a backup.
+bool is_stale_dot_lock(const FileStat& lock, Nanoseconds now) {
+  return lock.mtime <= now - kStaleDotLock || lock.mtime > now + kStaleDotLock;
+}
 
 // ---- Taking the lock ------------------------------------------------------------------------
 

@@ -36,6 +36,9 @@
 
 namespace mh {
 
+// Whether a dot lock was left by a program that died: nobody waits for it any more.
+bool is_stale_dot_lock(const FileStat& lock, Nanoseconds now);
+
 struct SequencesText {
   std::string text;  // empty when there is no file
   bool exists = false;

@@ -45,7 +45,7 @@ class Documents(unittest.TestCase):
     def test_the_man_page_names_all_commands_and_options_and_no_others(self):
         every = options_in(self.general).union(*(options_in(self.help(c)) for c in self.commands))
         self.assertEqual(options_in(self.man()), every)
-        described = set(re.findall(r"^\.TP\n\.B ([a-z]+)$", self.man().split(".SH OPTIONS")[0], re.M))
+        described = set(re.findall(r"^\.TP\n\.B ([a-z-]+)$", self.man().split(".SH OPTIONS")[0], re.M))
         self.assertEqual(described, set(self.commands))
 
     def test_the_man_page_has_the_table_of_exit_codes(self):
@@ -74,6 +74,46 @@ class Documents(unittest.TestCase):
         self.assertEqual(self.complete("--"), options_in(self.general))
         for command in self.commands:
             self.assertEqual(self.complete(command, "--"),
+                             options_in(self.general) | options_in(self.help(command)), command)
+
+    def complete_fish(self, *words):
+        if shutil.which("fish") is None:
+            self.skipTest("fish is not installed")
+        script = "source $argv[1]; complete -C \"mhsync $argv[2]\""
+        done = subprocess.run(["fish", "--no-config", "-c", script,
+                               os.path.join(SOURCES, "mhsync/mhsync.fish"), " ".join(words)],
+                              stdout=subprocess.PIPE, check=True, text=True,
+                              env={**os.environ, "HOME": "/nonexistent"})
+        return {line.split("\t")[0] for line in done.stdout.splitlines()}
+
+    def test_the_completion_for_fish_offers_what_help_names(self):
+        self.assertEqual(self.complete_fish(""), set(self.commands))
+        self.assertEqual(options_in(" ".join(self.complete_fish("--"))), options_in(self.general))
+        for command in self.commands:
+            self.assertEqual(options_in(" ".join(self.complete_fish(command, "--"))),
+                             options_in(self.general) | options_in(self.help(command)), command)
+        self.assertEqual(self.complete_fish("import-uids", "--from", ""), {"asimap", "mailutils"})
+
+    def complete_zsh(self, *words):
+        """What is given to _arguments, which reads a terminal otherwise."""
+        if shutil.which("zsh") is None:
+            self.skipTest("zsh is not installed")
+        script = ('_arguments() { print -rl -- "$@"; }; file=$1; shift; words=(mhsync "$@"); '
+                  'CURRENT=$#words; source $file')
+        done = subprocess.run(["zsh", "-f", "-c", script, "-",
+                               os.path.join(SOURCES, "mhsync/mhsync.zsh"), *words],
+                              stdout=subprocess.PIPE, check=True, text=True)
+        return done.stdout
+
+    def zsh_options(self, *words):
+        given = re.findall(r"^(?:\([^)]*\))?(--[a-z-]+)\[", self.complete_zsh(*words), re.M)
+        return set(given)
+
+    def test_the_completion_for_zsh_offers_what_help_names(self):
+        self.assertEqual(set(re.findall(r"([a-z-]+)\\?:\"", self.complete_zsh(""))), set(self.commands))
+        self.assertEqual(self.zsh_options("--"), options_in(self.general))
+        for command in self.commands:
+            self.assertEqual(self.zsh_options(command, "--"),
                              options_in(self.general) | options_in(self.help(command)), command)
 
 

@@ -43,6 +43,9 @@ class MhsyncCase(case.MhTestCase):
                                 stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                                 stderr=subprocess.PIPE, text=True)
 
+    def program(self):
+        return _staged["mhsync"]
+
     def run_mhsync(self, *arguments, env=None):
         """(exit code, standard output, standard error)"""
         process = self.start(*arguments, env=env)
