@@ -14,6 +14,7 @@ namespace mh {
 namespace {
 
 constexpr Nanoseconds kSlice = kSecond / 2;  // of work between two looks at signals
+constexpr size_t kPart = 8192;               // new messages that are looked at together
 
 struct Done {
   uint64_t given = 0;  // UIDs
@@ -25,8 +26,8 @@ struct Done {
   bool ordered = false;  // all UIDs are new ones
 };
 
-Status give_uids(Folder& folder, bool thorough, Done* done) {
-  MH_TRY(folder.look(false));
+// Under the lock, after a look.
+Status give_uids_now(Folder& folder, bool thorough, Done* done) {
   MH_TRY(folder.lock());
   const FolderUnlock unlock(folder);
   if (folder.read_only()) {
@@ -43,8 +44,14 @@ Status give_uids(Folder& folder, bool thorough, Done* done) {
   return {};
 }
 
+Status give_uids(Folder& folder, bool thorough, Done* done) {
+  MH_TRY(folder.look(false));
+  return give_uids_now(folder, thorough, done);
+}
+
 Status write_tags(Job& job, Folder& folder, const std::string& path, Done* done) {
-  MH_TRY_SET(const uint64_t all, folder.count_untagged());
+  MH_TRY_SET(const uint64_t untagged, folder.count_untagged());
+  const uint64_t all = done->tagged + untagged;
   Progress progress(job.tree.fs(), !job.options.quiet && !job.options.json, Tree::display(path));
   for (bool more = true; more && !stop_asked();) {
     MH_TRY_SET(const Folder::Adopted adopted, folder.adopt(SIZE_MAX, kSlice));
@@ -65,6 +72,19 @@ Status rebuild_store(Folder& folder) {
   return folder.maintain(true);
 }
 
+// Of many new messages, a part after the other: what is known of those that are done is in the
+// store, and not in memory.
+Status work_in_parts(Job& job, Folder& folder, const std::string& path, Done* done) {
+  while (!stop_asked()) {
+    MH_TRY_SET(const bool more, folder.look_at_part(kPart));
+    if (!more) break;
+    MH_TRY(give_uids_now(folder, false, done));
+    MH_TRY(write_tags(job, folder, path, done));
+    MH_TRY(rebuild_store(folder));
+  }
+  return {};
+}
+
 Status with_lock(Folder& folder, const std::function<Status()>& what) {
   MH_TRY(folder.lock());
   const FolderUnlock unlock(folder);
@@ -74,6 +94,9 @@ Status with_lock(Folder& folder, const std::function<Status()>& what) {
 Status work(Job& job, Folder& folder, const std::string& path, Done* done) {
   if (job.options.restored) {
     MH_TRY(with_lock(folder, [&] { return folder.pass_over_lost_uids(); }));
+  }
+  if (!job.options.thorough && !job.options.remove_tags) {
+    MH_TRY(work_in_parts(job, folder, path, done));
   }
   MH_TRY(give_uids(folder, job.options.thorough, done));
   if (job.options.by_number) {

@@ -179,6 +179,48 @@ Result<bool> Folder::Impl::look_for_arrivals() {
   return true;
 }
 
+Status Folder::Impl::list_parts(size_t most) {
+  Parts found;
+  MH_TRY_SET(found.all, scan_folder(fs, dir.get()));
+  std::vector<uint64_t> known;
+  known.reserve(records.size());
+  for (const Record& record : records) known.push_back(record.file.inode);
+  std::ranges::sort(known);
+  std::erase_if(found.all.entries, [&](const Entry& entry) {
+    return std::ranges::binary_search(known, entry.file.inode);
+  });
+  if (found.all.entries.size() <= most) found.all.entries.clear();
+  found.all.entries.shrink_to_fit();
+  found.all.whole = false;
+  parts = std::move(found);
+  return {};
+}
+
+Result<bool> Folder::look_at_part(size_t most) {
+  Impl& in = *impl_;
+  MH_TRY(in.load_state());
+  if (in.journal) MH_TRY(in.journal->refresh());
+  MH_TRY(in.load_records());
+  if (!in.parts) MH_TRY(in.list_parts(most));
+  Impl::Parts& parts = *in.parts;
+  in.probes.clear();
+  in.listing.reset();
+  in.probed = parts.next < parts.all.entries.size();
+  if (!in.probed) {
+    in.parts.reset();
+    return false;
+  }
+  const auto begin = parts.all.entries.begin() + static_cast<std::ptrdiff_t>(parts.next);
+  const size_t count = std::min(most, parts.all.entries.size() - parts.next);
+  parts.next += count;
+  in.listing.emplace();
+  in.listing->directory = parts.all.directory;
+  in.listing->taken_at = parts.all.taken_at;
+  in.listing->entries.assign(begin, begin + static_cast<std::ptrdiff_t>(count));
+  MH_TRY(in.plan(false));
+  return true;
+}
+
 std::vector<Tombstone> Folder::Impl::tombstones_of(const std::vector<uint32_t>& dropped,
                                                    const FlagsOf& flags_of) {
   std::vector<Tombstone> tombstones;

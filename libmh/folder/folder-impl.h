@@ -62,8 +62,13 @@ struct Folder::Impl {
   uint64_t records_generation = 0;
   uint64_t records_offset = 0;
 
-  std::optional<Listing> listing;    // the last one
-  bool probed = false;               // it has the next numbers only
+  std::optional<Listing> listing;  // the last one
+  bool probed = false;             // it has the next numbers only
+  struct Parts {                   // see look_at_part()
+    Listing all;                   // its entries are those without a UID; none when there are few
+    size_t next = 0;
+  };
+  std::optional<Parts> parts;
   DirectoryStamp probed_as;          // what the directory was when it was probed last
   Nanoseconds pass_due = 0;          // the pass over it that is owed; 0: none
   std::map<uint32_t, Probe> probes;  // read so far, by number; for that listing
@@ -142,6 +147,7 @@ struct Folder::Impl {
   Status list_again(bool thorough);
   Result<Plan> plan_anew(bool thorough);
   Result<bool> look_for_arrivals();
+  Status list_parts(size_t most);
   Result<Plan> plan(bool thorough);
   void take_over_verified(std::vector<Record>* changed);
   bool is_news(uint32_t uid, const std::optional<NumberSet>& changed) const;

@@ -215,6 +215,11 @@ class Folder {
   // Lists the folder and reads what reconcile() will ask for, so that the lock is held briefly.
   // Without `arrivals_first` all of it, however big it is.
   Status look(bool arrivals_first = true);
+  // For who has no index, in a folder with more than `most` messages without a UID: looks at the
+  // next `most` of them alone, so that memory does not grow with them; false when no more are left
+  // than can be looked at with all others. After each, sync_arrivals() gives UIDs to what of it is
+  // plainly new; after the last, look(false) and sync_arrivals() do the rest.
+  Result<bool> look_at_part(size_t most);
 
   // Takes the folder lock and reads the journal to its end. kBusy names the holder.
   Status lock();
