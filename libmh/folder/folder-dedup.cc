@@ -383,7 +383,6 @@ NumberSet Folder::Deduplication::undo_links(const std::vector<CopyToRemove*>& no
 Status Folder::Deduplication::remove_all(const std::vector<CopyToRemove*>& now) {
   for (CopyToRemove* item : now) {
     const auto kept_is_there = [&] { return is_there(kept_, item->kept); };
-    if (!kept_is_there()) continue;
     const auto gone = copies_.remove_file(item->copy.number, record_of(item->copy),
                                           goes_ == CopyGoes::kToBackup, kept_is_there);
     if (!gone) return pass_on(gone);
