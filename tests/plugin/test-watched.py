@@ -53,6 +53,15 @@ class Commands:
         self.nmh.run("refile", "-link", "-src", "+inbox", "2", "+elsewhere")
         return Change()
 
+    def test_refile_link_in(self):
+        self.nmh.put("third", 1, mail_maker.plain(21))
+        self.nmh.run("refile", "-link", "-src", "+third", "1", "+inbox")
+        return Change(new=1)
+
+    def test_refile_link_within_the_folder(self):
+        self.nmh.run("refile", "-link", "-src", "+inbox", "2", "+inbox")
+        return Change(new=1)
+
     def test_rmm(self):
         self.nmh.run("rmm", "+inbox", "1", "4", "8")
         return Change(gone=[1, 4, 6])
@@ -84,6 +93,10 @@ class Commands:
         self.nmh.run("anno", "+inbox", "4", "-component", "Replied", "-text", "x")
         return Change(flags={4: FLAGS[4] | {"\\Answered"}})
 
+    def test_anno_not_in_place(self):
+        self.nmh.run("anno", "+inbox", "4", "-noinplace", "-component", "Forwarded", "-text", "x")
+        return Change(flags={4: FLAGS[4] | {"$Forwarded"}})
+
     def test_anno_of_a_field_that_says_nothing_to_imap(self):
         self.nmh.run("anno", "+inbox", "4", "-component", "X-Note", "-text", "x")
         return Change()
@@ -102,6 +115,13 @@ class Commands:
         self.nmh.run("burst", "+inbox", "8", "-noinplace")
         self.assertEqual(self.nmh.numbers(), [*NUMBERS, 9, 10, 11])
         return Change(new=3)
+
+    def test_burst_in_place(self):
+        self.nmh.put("inbox", 9, mail_maker.plain(17))
+        self.nmh.run("burst", "+inbox", "8", "-inplace")
+        numbers = self.nmh.numbers()
+        self.assertEqual(len(numbers), len(NUMBERS) + 1 + 3)
+        return Change(gone=[6], new=5)
 
     def test_show_and_next(self):
         self.nmh.run("show", "+inbox", "1", "-showproc", "cat")
@@ -215,6 +235,25 @@ class ForeignEdits:
         client.ok("EXPUNGE")
         client.append("INBOX", mail_maker.plain(17))
         return Change(gone=[3], new=1, flags={2: {"\\Flagged", "hello"}}, passing=[3])
+
+
+class Removed(WatchedCase):
+    """rmf: the folder is gone under the same four sessions."""
+
+    def test_rmf(self):
+        self.allow_log("ailed")
+        self.watch()
+        self.nmh.run("rmf", "-nointeractive", "+inbox")
+        for name in ("idle", "hibernated", "selected"):
+            client = self.known[name].client
+            if not client.idle_tag:
+                client.send("NOOP")
+            self.ended(client)
+        self.assertEqual(self.other.status("INBOX", "MESSAGES UNSEEN"),
+                         {"MESSAGES": 0, "UNSEEN": 0})
+        again = self.imap(self.awake)
+        box = again.select()
+        self.assertEqual((box.exists, box.uidnext), (0, 1))
 
 
 class Matrix(WatchedCase):

@@ -62,6 +62,13 @@ class Known:
     def told(self):
         return f"{self.name} was told: {self.lines!r}"
 
+    def lines_in_short(self):
+        def short(line):
+            flags = f" ({' '.join(sorted(line.data['FLAGS']))})" if line.kind == "FETCH" else ""
+            number = "" if line.number is None else f"{line.number} "
+            return f"{number}{line.kind}{flags}"
+        return ", ".join(map(short, self.lines)) or "nothing"
+
     def knows(self, change):
         """Whether it was told of all of this change."""
         return (set(self.expunged) == set(change.gone)
@@ -155,27 +162,38 @@ class WatchedCase(MhTestCase):
 
     # -- what they were told -----------------------------------------------------------------------
 
-    def await_change(self, name, change):
-        known = self.known[name]
-        limit = time.monotonic() + WAIT
-        while not known.knows(change):
-            self.assertLess(time.monotonic(), limit, known.told())
-            if known.client.idle_tag:
-                line = known.client.untagged(1)
-                known.take([line] if line and line.kind != "OK" else [])
-            else:
+    def await_change(self, change):
+        """Those that idle are told, those that do not are asked for. {name: milliseconds}"""
+        began, took = time.monotonic(), {}
+        idle = [known for known in self.known.values() if known.client.idle_tag]
+        while len(took) < len(idle):
+            for known in idle:
+                if known.name not in took and known.knows(change):
+                    took[known.name] = (time.monotonic() - began) * 1000
+                elif known.name not in took:
+                    self.assertLess(time.monotonic() - began, WAIT, known.told())
+                    line = known.client.untagged(0.002)
+                    known.take([line] if line and line.kind != "OK" else [])
+        for known in self.known.values():
+            while not known.knows(change):
+                self.assertLess(time.monotonic() - began, 2 * WAIT, known.told())
                 known.take(known.client.ok("NOOP").untagged)
+        return took
 
     def expect(self, change):
-        """All of them learn of the change, each in its way, and of nothing else."""
+        """All of them learn of the change, each in its way, and of nothing else. Says in the output
+        what each was told, and how long after the change."""
         if change.nothing() and "idle" in self.known:
             line = self.known["idle"].client.untagged(1)
             self.assertTrue(line is None or line.kind == "OK", f"told {line!r}")
-        for name in self.known:
-            self.await_change(name, change)
+        took = self.await_change(change)
         for known in self.known.values():
             self.check(known, change)
-        self.check_status(change)
+        status = self.check_status(change)
+        for name, known in self.known.items():
+            when = f" after {took[name]:.0f} ms" if name in took and not change.nothing() else ""
+            print(f"    {name}{when}: {known.lines_in_short()}; UIDs {known.final[0]}")
+        print(f"    other session: STATUS {status}")
 
     def check(self, known, change):
         if known.client.idle_tag:
@@ -207,3 +225,4 @@ class WatchedCase(MhTestCase):
         unseen = sum("\\Seen" not in flags[uid] for uid in uids)
         self.assertEqual(status, {"MESSAGES": len(uids), "UIDNEXT": COUNT + 1 + change.new,
                                   "UNSEEN": unseen})
+        return status
