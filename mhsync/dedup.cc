@@ -279,8 +279,8 @@ void Dedup::tell_copy(const ComparedMessage& kept, const ComparedMessage& copy,
                       const std::string& fate, uint32_t moved_to) {
   if (!job_.options.json) {
     if (fate != "left" || action_ == Action::kShare) return;
-    job_.printer.problem("copy", "", {},
-                         name_of(copy) + ": left where it is, for it or " + name_of(kept) +
+    job_.printer.problem("copy", "", {}, name_of(copy),
+                         "left where it is, for it or " + name_of(kept) +
                              " was changed, moved or removed meanwhile, or is locked");
     return;
   }

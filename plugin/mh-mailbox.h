@@ -25,6 +25,7 @@ struct MailboxState {
   bool nothing_to_adopt = false;  // as the last batch found
   Nanoseconds adopted_at = 0;     // when that was, by the monotonic clock
   bool warned_sequences = false;
+  std::optional<IndexSeal> sealed;        // as this process wrote it last
   std::optional<uint64_t> synced_stamps;  // as the last sync of this session left them
   std::optional<uint64_t> missed_stamps;  // others, as the last watch found them
   std::optional<bool> writable;           // whether the sequences file can be written

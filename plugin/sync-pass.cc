@@ -171,8 +171,8 @@ int Sync::look_for_changes(bool* changed) {
 }
 
 // The log of an index that agrees with its folder may have news that mean nothing to the folder:
-// messages that came in through us, and what goes into the cache. Only changes of flags and removals
-// are to be brought there.
+// messages that came in through us, and what goes into the cache. Only changes of flags and
+// removals are to be brought there.
 bool Sync::nothing_is_asked() {
   IndexSync index(box_);
   if (!index.begin()) return false;
@@ -507,10 +507,11 @@ void Sync::finish() {
 }  // namespace
 
 void seal_index(struct mailbox* box) {
-  Folder& folder = *mailbox_state(box).folder;
-  if (const auto now = index_now(box); now && now != folder.index_seal()) {
-    folder.set_index_seal(*now);
-  }
+  MailboxState& state = mailbox_state(box);
+  const auto now = index_now(box);
+  if (!now || now == state.sealed) return;
+  state.folder->set_index_seal(*now);
+  state.sealed = now;
 }
 
 int run_sync_passes(struct mailbox* box, bool thorough) { return Sync(box, thorough).run(); }

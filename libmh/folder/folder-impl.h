@@ -1,12 +1,8 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 //
-// The inside of Folder, shared by its parts: folder.cc (opening, locking, the journal's facts),
-// folder-files.cc (listing and UIDs), folder-untold.cc (what an index is to be told of them),
-// folder-flags.cc (sequences), folder-pending.cc (flags that wait), folder-hold.cc (nmh's lock),
-// folder-private.cc (sequences in nmh's context), folder-message.cc (opening one message),
-// folder-adopt.cc, folder-save.cc, folder-guard.cc and folder-remove.cc, folder-tidy.cc,
-// folder-pack.cc and folder-order.cc (new numbers, new UIDs), folder-dedup.cc, folder-recovery.cc
-// (the journal is lost or old). Not for use outside of libmh/folder/.
+// The inside of Folder, shared by its parts: folder.cc (opening, locking, the journal's facts) and
+// libmh/folder/folder-*.cc, which say at their head what each is about. Not for use outside of this
+// directory.
 #pragma once
 
 #include <map>
@@ -92,6 +88,7 @@ struct Folder::Impl {
   };
   std::vector<WrittenFlags> written_flags;  // to the context, a moment ago
   Fd workshop;                              // tmp/ of the state
+  bool names_new_files = false;             // there are no files without a name here
   bool swept = false;                       // this process has looked after the adoptions in it
   bool looked_for_leftovers = false;
   bool leftovers = false;       // something lies in it, as far as is known

@@ -2,10 +2,10 @@
 //
 // Folder: what an index is to be told of messages beside that they are there.
 //
-// That a message was edited and takes over the flags of its predecessor, that it was annotated, that
-// it came back with the flags that it had: all this is seen once, when the file is met, and from
-// then on its record says only what it is now. Between that record and the commit of the index the
-// process may die. So it is journalled with the record, and void once the index has it.
+// That a message was edited and takes over the flags of its predecessor, that it was annotated,
+// that it came back with the flags that it had: all this is seen once, when the file is met, and
+// from then on its record says only what it is now. Between that record and the commit of the index
+// the process may die. So it is journalled with the record, and void once the index has it.
 //
 // What is journalled as void a moment too late is told a second time. A client may have changed its
 // mind by then: so of that only what the index has not followed yet is news (FolderMemory).

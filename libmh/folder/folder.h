@@ -237,10 +237,10 @@ class Folder {
   void recall_untold(const FolderMemory& memory, FilesOutcome* outcome);
   // The index has all of the outcome.
   Status told();
-  // As sync_files() for a caller that keeps no index: only what an index can learn later from the journal
-  // alone. Messages that are gone, were edited, came back or were annotated stay as they are until
-  // somebody with an index comes, for it has the flags to follow them. In a folder whose flags were
-  // never merged there is no index to wait for: all is done.
+  // As sync_files() for a caller that keeps no index: only what an index can learn later from the
+  // journal alone. Messages that are gone, were edited, came back or were annotated stay as they
+  // are until somebody with an index comes, for it has the flags to follow them. In a folder whose
+  // flags were never merged there is no index to wait for: all is done.
   Result<FilesOutcome> sync_arrivals(bool thorough);
   // All that is alive, in UID order. Valid until the next sync_files, adopt or lock.
   Result<std::span<const Record>> records();

@@ -96,8 +96,8 @@ class World:
         with smtplib.LMTP(self.server.lmtp_socket) as session:
             for i in range(40, 43):
                 session.sendmail("alice@example.org", [self.user.name], mail_maker.plain(i))
-        lines = self.lines("lmtp", "QUIT")
-        first = [i for i, line in enumerate(lines) if re.match(r'read\(.*"MAIL FROM', line)][-1]
+        lines = self.lines("lmtp", '"QUIT')
+        first = [i for i, line in enumerate(lines) if re.match(r'read\(.*"mail FROM', line)][-1]
         end = next(i for i, line in enumerate(lines) if re.match(r'read\(.*"QUIT', line))
         return [line for line in lines[first:end] if CALL.match(line)]
 

@@ -53,8 +53,12 @@ void put(const TempDir& tree, const std::string& number, const std::string& text
   set_date(tree, "Mail/inbox/" + number);
 }
 
+// Whether the work is done under mail_fsync=never.
+bool g_unflushed = false;
+
 FolderClient client_of(Fs& fs, const TempDir& tree) {
   FolderClient client(fs, tree.path("Mail"), "inbox");
+  client.settings.flush = !g_unflushed;
   client.keep_index_in(tree.path("index"));
   return client;
 }
@@ -632,11 +636,51 @@ std::vector<Plot> plots() {
   return plots;
 }
 
+// What was there before the work, whatever is left of it.
+void check_old_messages(const TempDir& tree, const Stop& stop, const Expected& expected) {
+  give_dates_back(tree);
+  FaultFs fs;
+  fs.sleep_in_no_time();
+  must(client_of(fs, tree).sync());
+  std::map<int, int> found;
+  for (const std::string& name : names_in(tree, "Mail/inbox")) {
+    if (!message_number(name)) continue;
+    const std::string content = tree.read("Mail/inbox/" + name);
+    for (const auto& [i, flags] : expected.flags) {
+      if (content.ends_with(mail(i))) ++found[i];
+    }
+  }
+  for (const auto& [i, flags] : expected.flags) {
+    if (expected.optional.contains(i)) continue;
+    EXPECT_EQ(1, found[i]) << stop.what << ": message " << i;
+  }
+}
+
+Status work_unflushed(const Plot& plot, Fs& fs, const TempDir& tree) {
+  g_unflushed = true;
+  const Status done = plot.work(fs, tree);
+  g_unflushed = false;
+  return done;
+}
+
+FolderCase unflushed_case(const Plot& plot) {
+  return {
+      plot.name,
+      {plot.prepare, [plot](Fs& fs, const TempDir& tree) { return work_unflushed(plot, fs, tree); },
+       [plot](const TempDir& tree, const Stop& stop) {
+         check_old_messages(tree, stop, plot.expected);
+       }}};
+}
+
 }  // namespace
 
 std::vector<FolderCase> folder_cases(Loss loss) {
   std::vector<FolderCase> cases;
   for (const Plot& plot : plots()) {
+    if (loss == Loss::kPowerUnflushed) {
+      cases.push_back(unflushed_case(plot));
+      continue;
+    }
     // Without a tag, or with that of another UID, and then without its inode: nothing tells which
     // message it was.
     const bool needs_inode = plot.name == "RenamesUntagged" || plot.name.starts_with("Edited") ||

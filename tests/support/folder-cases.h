@@ -27,6 +27,8 @@ namespace mh::test {
 enum class Loss {
   kProcess,  // killed or failed: what was written is there
   kPower,    // what was not flushed may be gone, and so may be the last flags; no stamp is kept
+  // Likewise with mail_fsync=never: only what was there before is sure, every message once and whole.
+  kPowerUnflushed,
 };
 
 struct FolderCase {

@@ -37,7 +37,7 @@ class FolderTest : public ::testing::Test {
   // What lies in tmp/ of the state.
   std::vector<std::string> workshop();
   NumberSet sequence(const std::string& name) const;
-  // Nothing changes at a later look, nothing ever was wrong, and nothing of ours lies in the folder.
+  // Nothing changes at a later look, nothing ever was wrong, nothing of ours lies in the folder.
   void expect_sane(FolderClient& client);
 
   TempDir temp_;

@@ -20,6 +20,7 @@ uint64_t outcomes() { return std::getenv("MH_TEST_LONG") != nullptr ? 12 : 5; }
 
 class FolderKilled : public ::testing::TestWithParam<FolderCase> {};
 class FolderWithoutPower : public ::testing::TestWithParam<FolderCase> {};
+class FolderNeverFlushed : public ::testing::TestWithParam<FolderCase> {};
 
 std::string name_of(const ::testing::TestParamInfo<FolderCase>& info) { return info.param.name; }
 
@@ -28,9 +29,16 @@ INSTANTIATE_TEST_SUITE_P(Folder, FolderKilled, ::testing::ValuesIn(folder_cases(
 INSTANTIATE_TEST_SUITE_P(Folder, FolderWithoutPower,
                          ::testing::ValuesIn(folder_cases(Loss::kPower)), name_of);
 
+INSTANTIATE_TEST_SUITE_P(Folder, FolderNeverFlushed,
+                         ::testing::ValuesIn(folder_cases(Loss::kPowerUnflushed)), name_of);
+
 TEST_P(FolderKilled, AtEveryCall) { EXPECT_GT(kill_at_every_call(GetParam().steps), 30); }
 
 TEST_P(FolderWithoutPower, AtEveryCall) {
+  EXPECT_GT(lose_power_at_every_call(GetParam().steps, outcomes(), seed()), 100);
+}
+
+TEST_P(FolderNeverFlushed, KeepsWhatWasThereBefore) {
   EXPECT_GT(lose_power_at_every_call(GetParam().steps, outcomes(), seed()), 100);
 }
 
