@@ -33,13 +33,15 @@ bool Folder::Impl::guards() const {
 }
 
 // Before it has a number. Without a second name it is as safe as what nmh stores itself.
-void Folder::Impl::keep_second_name(const NewMessagePlace& place, const NewMessage& message) {
-  if (!message.record.has(Record::kGuarded) || place.workshop == place.folder) return;
+void Folder::Impl::keep_second_name(const NewMessage& message) {
+  if (!message.record.has(Record::kGuarded)) return;
+  const auto where = open_workshop();
+  if (!where || *where == dir.get()) return;
   const std::string name = kept_name(message.record.uid);
-  (void)fs.unlink(place.workshop, name.c_str());
+  (void)fs.unlink(*where, name.c_str());
   (void)(message.temporary.empty()
-             ? fs.link_fd(message.file.get(), place.workshop, name.c_str())
-             : fs.link(place.workshop, message.temporary.c_str(), place.workshop, name.c_str()));
+             ? fs.link_fd(message.file.get(), *where, name.c_str())
+             : fs.link(*where, message.temporary.c_str(), *where, name.c_str()));
 }
 
 void Folder::Impl::forget_second_name(const Record& record) {

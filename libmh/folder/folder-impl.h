@@ -278,7 +278,7 @@ struct Folder::Impl {
 
   // folder-guard.cc
   bool guards() const;
-  void keep_second_name(const NewMessagePlace& place, const NewMessage& message);
+  void keep_second_name(const NewMessage& message);
   void forget_second_name(const Record& record);
   Result<bool> bring_back_overwritten(const Plan& plan);
   bool give_back(Record* record, mode_t wanted);

@@ -175,7 +175,7 @@ Status Folder::Impl::link_messages(std::span<NewMessage> messages, uint32_t firs
   uint32_t taken = 0;
   const NewMessagePlace place = message_place();
   for (NewMessage& message : messages) {
-    keep_second_name(place, message);
+    keep_second_name(message);
     for (;; ++number) {
       if (number > kHighestMessageNumber || number == 0) {
         return fail(ErrorKind::kInvalid, location.folder +
