@@ -34,6 +34,11 @@ void fetch_flags(struct mailbox* box, std::vector<Added>* added) {
       index = std::make_unique<OtherIndex>(box, dir.c_str());
     }
     if (index->view() == nullptr) continue;
+    uint32_t seq;
+    if (!mail_index_lookup_seq(index->view(), left.uid, &seq)) {
+      message.tombstone_flags = flags_when_dropped(Fs::posix(), left);
+      continue;
+    }
     const bool drafts = list_state(box->list).is_draft_path(left.path);
     message.tombstone_flags = flags_to_follow(index->index(), index->view(), left.uid, drafts);
   }

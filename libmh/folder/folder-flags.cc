@@ -324,6 +324,7 @@ Result<FlagsOutcome> Folder::Impl::sync_flags(const FolderMemory& memory, FlagsI
     outcome.undecided = std::move(input.undecided);
     return outcome;
   }
+  if (auto done = sync_vanished(memory, input); done && *done) return std::move(**done);
   outcome.busy = true;
   for (int attempt = 0; attempt < kMostMerges; ++attempt) {
     auto hold = sequences_lock(settings.sequences_wait);

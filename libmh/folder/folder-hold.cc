@@ -14,6 +14,9 @@
 //  * The directory has then changed within the last second and has to be looked at again. That look
 //    would take the lock, and ask for another look, without end: so when there is nothing to merge
 //    no lock is taken.
+//
+// The sequences file is made again when it is gone, for without it nmh locks nothing; but not at
+// once. nmh's rmf removes it with the messages, and fails at its rmdir when there is another one.
 #include <algorithm>
 
 #include "libmh/folder/folder-impl.h"
@@ -23,6 +26,9 @@ namespace {
 
 // Two changes of a directory within one tick of the kernel's clock look like one.
 constexpr Nanoseconds kTick = kSecond / 50;
+
+// No rmf is still at work in a folder in which nothing has changed for so long.
+constexpr Nanoseconds kRemoval = kSecond;
 
 bool same_names(const Listing& a, const Listing& b) {
   return std::equal(a.entries.begin(), a.entries.end(), b.entries.begin(), b.entries.end(),
@@ -88,6 +94,31 @@ bool Folder::Impl::nothing_to_merge(const FolderMemory& memory, const FlagsInput
   remember_directory(true);
   remember(memory.sequences, *file);
   return true;
+}
+
+// The merge with a file that has just vanished, which says that no message has any flag. Unset:
+// nothing of that kind, or something has to be written: go on as ever.
+Result<std::optional<FlagsOutcome>> Folder::Impl::sync_vanished(const FolderMemory& memory,
+                                                                const FlagsInput& input) {
+  if (!memory.sequences.known || !input.expunge.empty()) return std::nullopt;
+  const auto named = fs.stat(dir.get(), settings.sequences_name.c_str(), Follow::kNo);
+  if (named || named.error().kind() != ErrorKind::kNotFound) return std::nullopt;
+  MH_TRY_SET(const FileStat folder, fs.fstat(dir.get()));
+  if (folder.ctime + kRemoval < fs.now()) return std::nullopt;
+  const auto file = sequences->read_unlocked(settings.sequences_wait);
+  if (file && file->exists) return std::nullopt;
+  FlagsOutcome outcome;
+  const auto holds = listing_holds(OwnLock::kNotInFolder);
+  outcome.moved = !file || !holds || !*holds;
+  if (outcome.moved) return outcome;
+  MH_TRY_SET(FlagMergeOutput merged, merge(Sequences(), 0, memory, input));
+  if (merged.to_file) return std::nullopt;
+  remember_directory(true);
+  remember(merged.memory, *file);
+  recheck(folder.ctime + kRemoval + 1);
+  outcome.to_index = std::move(merged.to_index);
+  outcome.undecided = std::move(merged.undecided);
+  return outcome;
 }
 
 }  // namespace mh

@@ -297,6 +297,8 @@ struct Folder::Impl {
   Result<bool> listing_holds(OwnLock lock);
   Status list_after_unlock();
   bool nothing_to_merge(const FolderMemory& memory, const FlagsInput& input);
+  Result<std::optional<FlagsOutcome>> sync_vanished(const FolderMemory& memory,
+                                                    const FlagsInput& input);
 
   // folder-flags.cc
   bool numbers_are_sure() const;

@@ -18,6 +18,14 @@ constexpr Nanoseconds kMoment = kSecond / 20;
 // Of journals that are read for files without a tag, in one sync.
 constexpr uint64_t kMostJournals = 4 << 20;
 
+// When the first folder of the tree got its state. What was moved before is known nowhere, and the
+// first look at a large tree need not search for it.
+Nanoseconds beginning_of(Fs& fs, const StateRoot& root) {
+  const std::string secret(kSecretFile);
+  const auto stat = fs.stat(root.dir(), secret.c_str(), Follow::kNo);
+  return stat ? stat->mtime : 0;
+}
+
 bool same_directory(const DirectoryIdentity& a, const DirectoryIdentity& b) {
   return a.inode == b.inode && a.birth == b.birth && a.handle == b.handle;
 }
@@ -61,6 +69,7 @@ Returning::Found Returning::find_by_identity(const FileIdentity& file) {
   if (here != graves_->by_content.end()) return {here->second, std::nullopt};
   const Nanoseconds born = file.birth != 0 ? file.birth : file.mtime;
   if (root_ == nullptr || file.ctime - born < kWriting) return {};
+  if (file.ctime < beginning_of(*fs_, *root_)) return {};
   if (!candidates_) list_candidates();
   for (const Candidate& each : *candidates_) {
     if (each.changed + kMoment < file.ctime) continue;
@@ -171,6 +180,17 @@ bool Returning::still_there(const Folder& folder, const Record& record) {
   const auto stat = fs_->stat(AT_FDCWD, path.c_str(), Follow::kNo);
   if (!stat) return stat.error().kind() != ErrorKind::kNotFound;
   return FileIdentity::of(*stat).same_file(record.file);
+}
+
+std::optional<std::string> flags_when_dropped(Fs& fs, const Departed& departed) {
+  const auto dir = fs.open(AT_FDCWD, departed.state_dir.c_str(), O_RDONLY | O_DIRECTORY);
+  if (!dir) return std::nullopt;
+  const auto journal = Journal::open(fs, dir->get());
+  if (!journal) return std::nullopt;
+  const auto& graves = journal->state().tombstones;
+  const auto grave = graves.find(departed.uid);
+  if (grave == graves.end()) return std::nullopt;
+  return grave->second.flags;
 }
 
 }  // namespace mh

@@ -43,6 +43,10 @@ struct Departed {
   uint32_t saved = 0;
 };
 
+// The flags of such a message, when a sync of that folder has dropped it since: then they are no
+// longer in its index. Unset when it has not.
+std::optional<std::string> flags_when_dropped(Fs& fs, const Departed& departed);
+
 class Returning {
  public:
   // `root` may be null. `here` is the state of the folder that the arrivals are in; both must stay

@@ -236,6 +236,40 @@ class Race(gated.GatedCase):
     def test_nmh_is_held_while_we_give_tags(self):
         self.every_call_of_theirs(self.adopt)
 
+    def test_flags_follow_a_message_whose_folder_is_synced_at_that_moment(self):
+        """Its index has lost the message between our look at its journal and at its flags."""
+        self.fill()
+        client = self.imap()
+        client.select("other")
+        self.nmh.run("refile", "-src", "+inbox", "1", "+other")
+        self.gate.comm = "imap"
+        self.gate.hold_at("fdatasync/1")
+        tag = client.send("NOOP")
+        self.assertTrue(self.wait_until_held(client))
+        self.doveadm("mailbox", "status", "messages", "INBOX")
+        self.gate.go()
+        self.assertEqual(client.wait(tag).status, "OK")
+        self.assertEqual(list(client.flags().values()), [{"\\Seen", "mine"}])
+
+    def test_rmf_removes_a_folder_that_sessions_look_at_meanwhile(self):
+        """Its last step fails if anybody has made a sequences file again."""
+        self.fill()
+        client = self.imap()
+        client.select()
+        client.idle()
+        self.gate.comm = "rmf"
+        self.gate.hold_at("rmdir/1")
+        process = self.start_nmh("rmf", "-nointeractive", "+inbox", gated=True)
+        self.assertTrue(self.gate.wait_until_held(process))
+        for _ in ALL:
+            client.wait_for("EXPUNGE", 20)
+        self.assertEqual(self.imap().status("INBOX", "MESSAGES"), {"MESSAGES": 0})
+        self.assertEqual(os.listdir(self.nmh.folder("inbox")), [])
+        self.gate.go()
+        output = process.communicate(timeout=60)[0]
+        self.assertEqual((process.returncode, output), (0, b""))
+        self.assertFalse(os.path.exists(self.nmh.folder("inbox")))
+
 
 if __name__ == "__main__":
     print(f"random seed {SEED}")
