@@ -229,7 +229,7 @@ std::vector<Tombstone> Folder::Impl::tombstones_of(const std::vector<uint32_t>& 
     tombstone.uid = uid;
     tombstone.dropped_at = fs.now() / kSecond;
     if (const Record* record = find(uid)) {
-      forget_second_name(*record);
+      (void)forget_second_name(*record);
       tombstone.number = record->number;
       tombstone.guid = record->guid;
       tombstone.file = record->file;

@@ -44,10 +44,23 @@ void Folder::Impl::keep_second_name(const NewMessage& message) {
              : fs.link(*where, message.temporary.c_str(), *where, name.c_str()));
 }
 
-void Folder::Impl::forget_second_name(const Record& record) {
-  if (!record.has(Record::kGuarded)) return;
+bool Folder::Impl::forget_second_name(const Record& record) {
+  if (!record.has(Record::kGuarded)) return true;
   const auto where = open_workshop();
-  if (where && *where != dir.get()) (void)fs.unlink(*where, kept_name(record.uid).c_str());
+  if (!where || *where == dir.get()) return true;
+  const Status gone = fs.unlink(*where, kept_name(record.uid).c_str());
+  return gone || gone.error().kind() == ErrorKind::kNotFound;
+}
+
+// Of messages that are guarded no more, or are gone: a loss of power brings names back.
+Status Folder::Impl::sweep_second_names(int where, const std::vector<uint32_t>& uids) {
+  MH_TRY(load_records());
+  for (const uint32_t uid : uids) {
+    const Record* record = find(uid);
+    if (record != nullptr && record->has(Record::kGuarded)) continue;
+    (void)fs.unlink(where, kept_name(uid).c_str());
+  }
+  return {};
 }
 
 // Those of the plan's missing messages that were overwritten get a number again. True when any did.
@@ -82,7 +95,7 @@ bool Folder::Impl::give_back(Record* record, mode_t wanted) {
                       O_RDONLY | O_NOFOLLOW | O_NONBLOCK);
   const auto stat = file ? fs.fstat(file->get()) : Result<FileStat>(pass_on(file));
   if (!stat || !record->file.same_content(FileIdentity::of(*stat))) return false;
-  forget_second_name(*record);
+  if (!forget_second_name(*record)) return false;
   if ((stat->mode & 0222) == 0) {
     const Status given = fs.chmod(file->get(), (stat->mode & 07777) | (wanted & 0222));
     // Somebody else's file by now: theirs to do.

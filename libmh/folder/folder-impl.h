@@ -177,7 +177,7 @@ struct Folder::Impl {
   uint32_t what_is_untidy() const;
   Status sweep_state() const;
   Status sweep(const AdoptPlace& place);
-  Status flush_copies(const AdoptPlace& place, std::vector<TaggedCopy>& copies) const;
+  Status flush_copies(int where, std::vector<TaggedCopy>& copies) const;
   void discard(const AdoptPlace& place, std::vector<TaggedCopy>& copies) const;
   Result<std::vector<TaggedCopy>> make_batch(const AdoptPlace& place, TagChange change,
                                              const std::vector<Record>& candidates, size_t most,
@@ -280,7 +280,8 @@ struct Folder::Impl {
   // folder-guard.cc
   bool guards() const;
   void keep_second_name(const NewMessage& message);
-  void forget_second_name(const Record& record);
+  bool forget_second_name(const Record& record);  // false: it is still there
+  Status sweep_second_names(int where, const std::vector<uint32_t>& uids);
   Result<bool> bring_back_overwritten(const Plan& plan);
   bool give_back(Record* record, mode_t wanted);
   void release_guards(std::vector<Record>* changed);

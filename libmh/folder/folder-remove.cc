@@ -177,7 +177,9 @@ Result<bool> Folder::Impl::sweep_outgoing() {
   if (!writable() || !state_dir) return false;
   MH_TRY_SET(const int from, open_workshop());
   std::vector<std::pair<std::string, uint32_t>> found;
+  std::vector<uint32_t> kept;
   MH_TRY(fs.list(from, [&](const DirEntry& entry) {
+    if (const auto uid = parse_kept_name(entry.name)) kept.push_back(*uid);
     const auto ours = parse_our_name(entry.name);
     if (ours && ours->outgoing) found.emplace_back(entry.name, ours->number);
     return true;
@@ -194,6 +196,7 @@ Result<bool> Folder::Impl::sweep_outgoing() {
     warn("put message " + std::to_string(number) + " back, whose removal was interrupted");
   }
   MH_TRY(remove_dead_messages(fs, from));
+  if (!kept.empty()) MH_TRY(sweep_second_names(from, kept));
   swept_outgoing = true;
   return !found.empty();
 }

@@ -287,7 +287,7 @@ void Folder::Impl::undo_messages(std::span<const NewMessage> messages) {
       const auto removed = remove_file(message.record.number, message.record, false);
       if (!removed || !*removed) return;
     }
-    forget_second_name(message.record);
+    (void)forget_second_name(message.record);
     Tombstone tombstone;
     tombstone.uid = message.record.uid;
     tombstone.dropped_at = fs.now() / kSecond;

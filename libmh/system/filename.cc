@@ -9,6 +9,7 @@ namespace mh {
 namespace {
 
 constexpr std::string_view kIncomingPrefix = ".mhsync-in.";
+constexpr std::string_view kKeptPrefix = "kept-";
 constexpr std::string_view kOutgoingPrefix = ".mhsync-out.";
 constexpr std::string_view kAdoptionPrefix = ".mhsync-tag.";
 constexpr std::string_view kReplacementMark = ".new.";
@@ -88,7 +89,16 @@ NameKind classify_name(std::string_view name) {
 
 std::string incoming_name(uint64_t unique) { return std::string(kIncomingPrefix) + hex(unique); }
 
-std::string kept_name(uint32_t uid) { return "kept-" + std::to_string(uid); }
+std::string kept_name(uint32_t uid) { return std::string(kKeptPrefix) + std::to_string(uid); }
+
+std::optional<uint32_t> parse_kept_name(std::string_view name) {
+  if (!name.starts_with(kKeptPrefix)) return std::nullopt;
+  name.remove_prefix(kKeptPrefix.size());
+  uint32_t uid = 0;
+  const auto [end, error] = std::from_chars(name.data(), name.data() + name.size(), uid);
+  if (error != std::errc() || end != name.data() + name.size()) return std::nullopt;
+  return uid;
+}
 
 std::string outgoing_name(uint32_t number, uint64_t unique) {
   return std::string(kOutgoingPrefix) + std::to_string(number) + "." + hex(unique);

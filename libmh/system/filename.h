@@ -58,6 +58,7 @@ inline constexpr std::string_view kSequencesLockSuffix = ".lock";
 std::string incoming_name(uint64_t unique);
 // The second name of a new message, for a while: libmh/folder/folder-guard.cc.
 std::string kept_name(uint32_t uid);
+std::optional<uint32_t> parse_kept_name(std::string_view name);
 // Message `number` on its way out: renamed to this, verified, then unlinked or put back.
 std::string outgoing_name(uint32_t number, uint64_t unique);
 // A copy of a message with its tag line, to be exchanged with the original; afterwards the original
