@@ -49,6 +49,17 @@ def proportional_kilobytes(pid):
         return int(re.search(r"^Pss:\s+(\d+)", pages.read(), re.M).group(1))
 
 
+def mean_of_living(pids):
+    """Some of them may have hibernated meanwhile."""
+    found = []
+    for pid in pids:
+        try:
+            found.append(proportional_kilobytes(pid))
+        except OSError:
+            continue
+    return statistics.mean(found) if found else 0
+
+
 def processes(server, name):
     """Pids of the server's processes of this name."""
     found = []
@@ -81,8 +92,7 @@ class Crowd:
             self.clients.append(client)
             self.selector.register(client.socket, selectors.EVENT_READ, client)
             if n == 15:
-                pids = processes(test.server, "imap")
-                self.awake = statistics.mean(map(proportional_kilobytes, pids))
+                self.awake = mean_of_living(processes(test.server, "imap"))
         test.await_sleep(self)
         self.asleep = (proportional_kilobytes(*test.hibernate()) - began) / count
 
