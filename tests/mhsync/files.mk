@@ -4,6 +4,7 @@
 # To add a Python test: one line `mhsync_tests += tests/mhsync/test-<what>.py`, sorted.
 
 mhsync_tests =
+mhsync_tests += tests/mhsync/test-beside.py
 mhsync_tests += tests/mhsync/test-check.py
 mhsync_tests += tests/mhsync/test-dedup.py
 mhsync_tests += tests/mhsync/test-docs.py
