@@ -23,7 +23,7 @@ import mail_maker  # noqa: E402
 import runner  # noqa: E402
 from case import MhTestCase, prepare  # noqa: E402
 
-MOST = int(os.environ.get("MH_TEST_CLIENTS", 1000 if runner.LONG else 50))
+MOST = int(os.environ.get("MH_TEST_CLIENTS", 1000 if runner.LONG else 20))
 AT_ONCE = 2000 if runner.LONG else 200
 WAIT = 600
 # Each client has an inotify descriptor in imap-hibernate, or two in a process of its own.
