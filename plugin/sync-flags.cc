@@ -51,6 +51,7 @@ FlagSync::FlagSync(struct mailbox* box, const FilesOutcome& files,
     added_.add(added.uid);
     if (added.edited_from) edited_from_[added.uid] = *added.edited_from;
   }
+  for (const uint32_t uid : files.dropped) gone_.add(uid);
   drafts_ = mailbox_state(box).folder->settings().drafts;
 }
 
@@ -206,6 +207,12 @@ void FlagSync::apply(const IndexSync& index, std::span<const Record> records) {
     return;
   }
   update_flags(box_, index.trans, std::exchange(ours_, {}));
+  // A session that still shows a message that is gone shows it as it was.
+  gone_.unite(outcome_.expunged);
+  for (FlagChange& change : outcome_.to_index) {
+    change.add.subtract(gone_);
+    change.remove.subtract(gone_);
+  }
   update_flags(box_, index.trans, outcome_.to_index);
   note_undecided(index, outcome_.undecided);
 }

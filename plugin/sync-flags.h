@@ -52,6 +52,7 @@ class FlagSync {
   std::map<uint32_t, uint32_t> edited_from_;
   std::vector<FlagChange> ours_;  // not in the index: from files, or carried over
   NumberSet added_;
+  NumberSet gone_;  // whose files are not there any more
   Nanoseconds newer_than_;
   bool drafts_ = false;  // every message is a \Draft, whatever the sequences say
   FlagsOutcome outcome_;

@@ -256,6 +256,18 @@ class Expunge(WriteCase):
         self.assertEqual(self.client.uids(), [1, 2, 4])
         self.sane()
 
+    def test_who_was_not_told_yet_sees_what_is_gone_as_it_was(self):
+        self.client.store("2:3", "-FLAGS", "\\Seen")
+        watcher = self.select()
+        self.client.store("2", "+FLAGS", "\\Deleted")
+        self.client.ok("EXPUNGE")
+        self.nmh.run("rmm", "+inbox", "last")
+        self.client.ok("NOOP")
+        for n in (2, 3):
+            answer = watcher.ok(rf"STORE {n} +FLAGS (\Flagged)")
+            for line in answer.all("FETCH"):
+                self.assertNotIn("\\Seen", line.data["FLAGS"], f"message {n}: nobody has seen it")
+
     def test_uids_never_come_again(self):
         self.client.store("1:*", "+FLAGS", "\\Deleted")
         self.client.ok("EXPUNGE")
