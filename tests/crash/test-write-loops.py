@@ -85,17 +85,23 @@ class Loops(case.MhTestCase):
     def deliver(self, first):
         with smtplib.LMTP(self.server.lmtp_socket, timeout=120) as session:
             for i in range(first, first + EACH):
+                if self.errors:
+                    return      # nothing can come of it any more
                 session.sendmail("alice@example.org", [self.user.name], mail(i))
                 self.note(i)
 
     def come_in(self):
         for n in range(COMING_IN):
+            if self.errors:
+                return
             i = 200000 + n
             self.nmh.rcvstore(mail(i))
             self.note(i)
 
     def increase(self):
         for n in range(COMING_IN):
+            if self.errors:
+                return
             i = 300000 + n
             for _ in range(200):
                 spool = os.path.join(self.home, "spool")
