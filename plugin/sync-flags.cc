@@ -21,8 +21,10 @@ void copy_flags(FlagSets* sets, uint32_t from, uint32_t to) {
 void add_flags_of_files(const FilesOutcome& files, bool refile_flags,
                         std::vector<FlagChange>* changes) {
   for (const Added& added : files.added) {
-    // Whoever brings a message back or files it wants to have it.
-    if (refile_flags && added.tombstone_flags) {
+    if (added.edited_from && added.tombstone_flags) {
+      set_from_text(*added.tombstone_flags, added.uid, changes);
+    } else if (refile_flags && added.tombstone_flags) {
+      // Whoever brings a message back or files it wants to have it.
       set_from_text(without_flag(*added.tombstone_flags, "\\Deleted"), added.uid, changes);
     }
   }

@@ -157,8 +157,11 @@ void Folder::Impl::recheck(Nanoseconds at) {
 void Folder::Impl::remember_directory(bool merged) {
   now.recheck_at = 0;
   now.untidy = what_is_untidy();
-  now.generation = journal ? journal->state().header.generation : 0;
-  now.journal_offset = journal ? journal->offset() : 0;
+  // What is deferred is not in the index, even where the journal has it after all.
+  if (!deferred) {
+    now.generation = journal ? journal->state().header.generation : 0;
+    now.journal_offset = journal ? journal->offset() : 0;
+  }
   now.directory = {};
   if (!merged || !listing || !listing->whole || deferred) return;
   now.directory = listing->directory;
@@ -384,7 +387,7 @@ Result<FlagsOutcome> Folder::sync_flags(const FolderMemory& memory, FlagsInput i
   in.forget_pending();
   in.forget_known_renumberings(memory);
   in.note_undecided(outcome->undecided);
-  if (in.journal) in.now.journal_offset = in.journal->offset();
+  if (in.journal && !in.deferred) in.now.journal_offset = in.journal->offset();
   return outcome;
 }
 

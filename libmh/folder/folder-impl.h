@@ -88,7 +88,6 @@ struct Folder::Impl {
   };
   std::vector<WrittenFlags> written_flags;  // to the context, a moment ago
   Fd workshop;                              // tmp/ of the state
-  bool names_new_files = false;             // there are no files without a name here
   bool swept = false;                       // this process has looked after the adoptions in it
   bool looked_for_leftovers = false;
   bool leftovers = false;       // something lies in it, as far as is known

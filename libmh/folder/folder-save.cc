@@ -66,10 +66,8 @@ NumberSet numbers_of(std::span<const NewMessage> messages) {
 NewMessagePlace Folder::Impl::message_place() {
   NewMessagePlace place;
   place.folder = dir.get();
-  if (names_new_files) {
-    const auto where = open_workshop();
-    place.workshop = where ? *where : dir.get();
-  }
+  const auto where = open_workshop();
+  place.workshop = where ? *where : dir.get();
   place.mode = settings.message_mode != 0 ? settings.message_mode : location.directory_mode & 0666;
   if (guards()) place.mode &= ~static_cast<mode_t>(0222);
   place.gid = location.gid;
@@ -83,9 +81,6 @@ Result<NewMessage> Folder::begin_message() {
   if (!in.journal || !in.writable()) {
     return fail(ErrorKind::kReadOnly, in.location.folder + ": its state cannot be written");
   }
-  auto message = make_message(in.fs, in.message_place());
-  if (message || message.error().kind() != ErrorKind::kUnsupported) return message;
-  in.names_new_files = true;
   return make_message(in.fs, in.message_place());
 }
 

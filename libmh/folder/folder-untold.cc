@@ -64,8 +64,13 @@ void Folder::recall_untold(const FolderMemory& memory, FilesOutcome* outcome) {
     if (facts.edited_from == 0 && !facts.flags && facts.left_uid == 0) continue;
     Added added;
     added.uid = uid;
-    if (facts.edited_from != 0) added.edited_from = facts.edited_from;
     added.tombstone_flags = facts.flags;
+    if (facts.edited_from != 0) {
+      added.edited_from = facts.edited_from;
+      // The index may have let go of the predecessor already.
+      const auto old = in.state().tombstones.find(facts.edited_from);
+      if (old != in.state().tombstones.end()) added.tombstone_flags = old->second.flags;
+    }
     if (facts.left_uid != 0) {
       added.departed = Departed{facts.left_state_dir, facts.left_path, facts.left_uid};
     }
@@ -84,12 +89,16 @@ void Folder::recall_untold(const FolderMemory& memory, FilesOutcome* outcome) {
 
 Status Folder::told() {
   Impl& in = *impl_;
-  if (!in.journal || !in.writable()) return {};
+  // What is deferred no index was told, whatever the journal has.
+  if (!in.journal || !in.writable() || in.deferred) return {};
   if (!in.state().untold.empty()) in.journal->add_told();
   if (in.state().options.contains(kUntoldAnnotations)) {
     in.journal->add_option(kUntoldAnnotations, false);
   }
-  return in.journal->has_pending() ? in.journal->append() : Status();
+  if (!in.journal->has_pending()) return {};
+  const Status done = in.journal->append();
+  if (!done) in.journal->discard_pending();
+  return done;
 }
 
 }  // namespace mh

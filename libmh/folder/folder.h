@@ -9,9 +9,11 @@
 //   lock()              the folder lock; the journal is read to its end
 //   sync_files()        list again if the folder moved, reconcile, give UIDs; one append, one
 //                       flush. From here on the UIDs are given for ever
+//   recall_untold()     what a process had found that died
 //   ...                 the caller begins its index transaction: what changed_since() names
 //   sync_flags()        under nmh's lock: is the listing still true? merge; journal, write the file
 //   ...                 the caller commits its index, with memory()
+//   told()
 //   unlock()
 //
 // The index is derived from the journal: it remembers up to where (generation and offset), so a

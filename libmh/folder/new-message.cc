@@ -93,8 +93,10 @@ Status write_tag(Fs& fs, NewMessage& message, uint32_t uidvalidity, uint32_t uid
 
 Result<NewMessage> make_message(Fs& fs, const NewMessagePlace& place) {
   NewMessage message;
-  auto file =
-      place.workshop < 0 ? open_nameless(fs, place) : open_named(fs, place, &message.temporary);
+  auto file = open_nameless(fs, place);
+  if (!file && file.error().kind() == ErrorKind::kUnsupported) {
+    file = open_named(fs, place, &message.temporary);
+  }
   if (!file) return pass_on(file);
   message.file = std::move(*file);
   Status made = set_rights(fs, message.file.get(), place.mode, place.gid);

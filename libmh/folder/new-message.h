@@ -40,15 +40,14 @@ struct NewMessage {
 // Where new files are made.
 struct NewMessagePlace {
   int folder = -1;
-  int workshop = -1;  // where files have names; -1: they have none
+  int workshop = -1;  // on the same mount, else the folder
   mode_t mode = 0600;
   gid_t gid = static_cast<gid_t>(-1);
   bool tags = true;
 };
 
-// Makes the file, with a placeholder for the tag line. kUnsupported: a file without a name cannot be
-// had here. A crash leaves nothing, or a file in the workshop that remove_dead_messages() takes
-// away.
+// Makes the file, with a placeholder for the tag line. A crash leaves nothing, or a file in the
+// workshop that remove_dead_messages() takes away.
 Result<NewMessage> make_message(Fs& fs, const NewMessagePlace& place);
 
 // Writes `size` bytes of a file, from `offset` on, as the text: shared where the file system can,
