@@ -272,7 +272,7 @@ struct Folder::Impl {
 
   // folder-order.cc
   std::vector<Record> records_by_number(std::vector<uint32_t>* gone) const;
-  JournalState reordered();
+  Result<JournalState> reordered();
   Result<bool> is_in_order();
   Status reorder();
 

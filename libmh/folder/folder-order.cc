@@ -24,24 +24,6 @@ bool is_listed(const Listing& listing, const Record& record) {
          entry->file.same_file(record.file);
 }
 
-// What a UID of before is now; messages first, then what remains of others.
-class NewUids {
- public:
-  explicit NewUids(const std::vector<Record>& by_number) {
-    for (const Record& record : by_number) give(record.uid);
-  }
-  uint32_t give(uint32_t uid) { return uids_.try_emplace(uid, next_).second ? next_++ : of(uid); }
-  uint32_t of(uint32_t uid) const {
-    const auto found = uids_.find(uid);
-    return found == uids_.end() ? 0 : found->second;
-  }
-  uint32_t next() const { return next_; }
-
- private:
-  std::map<uint32_t, uint32_t> uids_;
-  uint32_t next_ = 1;
-};
-
 }  // namespace
 
 // Messages that are there, in number order. Those that are gone are told apart by the listing.
@@ -58,21 +40,24 @@ std::vector<Record> Folder::Impl::records_by_number(std::vector<uint32_t>* gone)
   return there;
 }
 
-JournalState Folder::Impl::reordered() {
+// UIDs go on where they were: a session that still has the old ones finds nothing under them.
+Result<JournalState> Folder::Impl::reordered() {
   std::vector<uint32_t> gone;
   const std::vector<Record> by_number = records_by_number(&gone);
-  NewUids uids(by_number);
   const JournalState& old = state();
-  JournalState facts;
-  facts.header = old.header;
+  if (by_number.size() >= kMaxUidNext - old.uidnext) {
+    return fail(ErrorKind::kInvalid, location.folder + ": its UIDs are used up");
+  }
+  JournalState facts = old;
+  facts.records.clear();
+  facts.alive.clear();
+  facts.undecided.clear();
+  facts.pop3.clear();
+  facts.pending_saves.clear();
+  facts.renumbered.clear();
   facts.header.created = fs.now() / kSecond;
-  facts.directory = old.directory;
-  facts.modseq_floor = old.modseq_floor;
-  facts.options = old.options;
-  facts.pending_sequences = old.pending_sequences;
   for (Record record : by_number) {
-    const uint32_t before = record.uid;
-    record.uid = uids.of(before);
+    const uint32_t before = std::exchange(record.uid, facts.uidnext++);
     record.set(Record::kTagged, false);
     record.set(Record::kTagFlushed, false);
     facts.records[record.uid] = record;
@@ -86,14 +71,10 @@ JournalState Folder::Impl::reordered() {
       facts.pending_saves[record.uid] = {record.uid, record.uid, 1, save->second.flags};
     }
   }
-  const auto bury = [&](Tombstone tombstone) {
-    tombstone.uid = uids.give(tombstone.uid);
-    facts.tombstones[tombstone.uid] = std::move(tombstone);
-  };
-  for (const auto& [uid, tombstone] : old.tombstones) bury(tombstone);
-  for (Tombstone& tombstone : tombstones_of(gone, {})) bury(std::move(tombstone));
-  facts.uidnext = uids.next();
-  facts.uidnext_limit = facts.uidnext;
+  for (const Tombstone& tombstone : tombstones_of(gone, {})) {
+    facts.tombstones[tombstone.uid] = tombstone;
+  }
+  facts.uidnext_limit = std::max(facts.uidnext_limit, facts.uidnext);
   return facts;
 }
 
@@ -121,14 +102,15 @@ Result<bool> Folder::Impl::is_in_order() {
 }
 
 Status Folder::Impl::reorder() {
-  JournalState facts = reordered();
+  MH_TRY_SET(JournalState facts, reordered());
+  // By its stamps alone a session would take the folder for unchanged. Whoever looks now waits for
+  // our lock.
+  MH_TRY_SET(const FileStat stat, fs.fstat(dir.get()));
+  MH_TRY(fs.set_times(dir.get(), kLeaveTime, stat.mtime));
   MH_TRY_SET(facts.header.uidvalidity, location.root->new_uidvalidity(facts.header.uidvalidity));
   MH_TRY_SET(Journal changed, Journal::create(fs, state_dir.get(), std::move(facts),
                                               location.directory_mode & 0666, location.gid, true));
   journal.emplace(std::move(changed));
-  // Sessions look at a folder that seems unchanged only by its stamps.
-  MH_TRY_SET(const FileStat stat, fs.fstat(dir.get()));
-  (void)fs.set_times(dir.get(), kLeaveTime, stat.mtime);
   loaded = false;
   verified.clear();
   not_now.clear();

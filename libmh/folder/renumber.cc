@@ -100,7 +100,8 @@ Carrying::Text Carrying::whose_text() const {
     is_before = is_before && now == was;
     is_after = is_after && now == after_of(was);
   }
-  if (is_after && written_) return Text::kAfter;
+  // A loss of power may have left what was written and not that it was to be.
+  if (is_after && (written_ || !is_before)) return Text::kAfter;
   return is_before ? Text::kBefore : Text::kOthers;
 }
 
@@ -156,7 +157,8 @@ NumberSet Carrying::carried(std::string_view name) const {
   const NumberSet& before = set_in(before_, name);
   // What stands at numbers touched and is no message of ours: a stale entry of one of them, or
   // what somebody has said of a message that came there since.
-  NumberSet stale = written_ && text_ != Text::kBefore ? after_of(before) : before;
+  const bool in_new_numbers = text_ == Text::kAfter || (text_ == Text::kOthers && written_);
+  NumberSet stale = in_new_numbers ? after_of(before) : before;
   stale.intersect(touched_);
   NumberSet result = found;
   // Who dealt the numbers anew has left none that he found no message for.
@@ -179,7 +181,8 @@ uint32_t Carrying::current() const {
   const auto at = std::ranges::find(messages_, before_.cur(), &MovedMessage::from);
   const bool on_one = before_.cur() != 0 && at != messages_.end() && at->now != 0;
   if (!on_one) return found_.cur();
-  const bool is_ours = found_.cur() == at->from || (written_ && found_.cur() == at->to);
+  const bool is_ours =
+      found_.cur() == at->from || ((written_ || text_ == Text::kAfter) && found_.cur() == at->to);
   return is_ours ? at->now : found_.cur();
 }
 

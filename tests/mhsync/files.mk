@@ -8,6 +8,7 @@ mhsync_tests += tests/mhsync/test-check.py
 mhsync_tests += tests/mhsync/test-dedup.py
 mhsync_tests += tests/mhsync/test-docs.py
 mhsync_tests += tests/mhsync/test-import.py
+mhsync_tests += tests/mhsync/test-pack.py
 mhsync_tests += tests/mhsync/test-reindex.py
 
 EXTRA_DIST += $(mhsync_tests)

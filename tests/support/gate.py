@@ -61,13 +61,14 @@ class Point:
 class Gate:
     """`directory` takes the gate's own files and must not be below `root`."""
 
-    def __init__(self, directory, root, library, comm=None, locks=False):
+    def __init__(self, directory, root, library, comm=None, locks=False, ahead=0):
         os.makedirs(directory, exist_ok=True)
         self.control = os.path.join(directory, "control")
         self.trace = os.path.join(directory, "trace")
         self.meeting = os.path.join(directory, "meeting")
         self.library = library
         self.root, self.comm, self.locks = os.path.realpath(root), comm, locks
+        self.ahead = ahead      # seconds, of the clock of the day
         self._generation = 0
         self.arm()
 
@@ -83,7 +84,7 @@ class Gate:
                 os.unlink(name)
         self._generation += 1
         lines = [f"ROOT={self.root}", f"TRACE={self.trace}", f"LOCKS={int(self.locks)}",
-                 f"GENERATION={self._generation}"]
+                 f"GENERATION={self._generation}", f"AHEAD={self.ahead}"]
         if self.comm:
             lines.append(f"COMM={self.comm}")
         lines += [f"{name.upper()}={value}" for name, value in actions.items()]

@@ -63,11 +63,11 @@ class MhsyncCase(case.MhTestCase):
         return [json.loads(line) for line in self.mhsync("--json", *arguments, code=code).split("\n")
                 if line]
 
-    def gate(self):
+    def gate(self, ahead=0):
         if "gate" not in _staged:
             self.skipTest("the gate is not built, or a sanitizer stands in its way")
         return gates.Gate(os.path.join(self.home, "gate"), root=self.root,
-                          library=_staged["gate"], comm="mhsync")
+                          library=_staged["gate"], comm="mhsync", ahead=ahead)
 
     def files(self, folder="inbox"):
         """{name: (bytes, mtime, mode)} of all messages in a folder."""
