@@ -174,6 +174,7 @@ class Clients(PackCase, WatchedCase):
         before = self.look()
         client = self.imap()
         client.select()
+        self.allow_log("reset, view is now inconsistent")
         client.idle()
         with_flags = {before.body(uid): before.flags(uid) for uid in before.uids}
         self.nmh.run("sortm", "+inbox", "-noverbose", "-datefield", "Date", "1-3")
