@@ -56,8 +56,9 @@ class Carrying {
   // The file as it was before, or as we have written it after: nobody else has.
   enum class Text { kBefore, kAfter, kOthers };
 
-  NumberSet after_of(const NumberSet& before) const;
-  Text whose_text() const;
+  NumberSet after_of(const NumberSet& before, size_t moves) const;
+  void find_written(std::string_view name, std::vector<bool>* possible) const;
+  Text whose_text();
   bool shown_before(size_t i, bool was_moved, std::string_view name) const;
   size_t misses(size_t i, bool was_moved) const;
   bool is_plain() const;
@@ -73,34 +74,63 @@ class Carrying {
   NumberSet from_, to_, now_, touched_;
   std::set<std::string, std::less<>> names_;
   Text text_ = Text::kBefore;
+  size_t written_moves_ = 0;  // that had been made when we wrote it
   // Of each message, whether others found it under the new number with the old sequences.
   std::vector<bool> found_moved_;
 };
 
-// In new numbers, had all moves been made.
-NumberSet Carrying::after_of(const NumberSet& before) const {
+// In new numbers, when so many moves had been made.
+NumberSet Carrying::after_of(const NumberSet& before, size_t moves) const {
   NumberSet after = before;
   after.subtract(touched_);
-  std::vector<NumberRange> arrived;
-  for (const MovedMessage& message : messages_) {
-    if (before.contains(message.from)) arrived.push_back({message.to, message.to});
+  std::vector<NumberRange> here;
+  for (size_t i = 0; i < messages_.size(); ++i) {
+    const MovedMessage& message = messages_[i];
+    const uint32_t number = i < moves ? message.to : message.from;
+    if (before.contains(message.from)) here.push_back({number, number});
   }
-  after.unite(NumberSet::from_ranges(std::move(arrived)));
+  after.unite(NumberSet::from_ranges(std::move(here)));
   return after;
 }
 
-Carrying::Text Carrying::whose_text() const {
+// Takes out of `possible` after how many moves this sequence cannot have been written. The messages
+// go up one by one, and how many numbers differ from what is found is counted along.
+void Carrying::find_written(std::string_view name, std::vector<bool>* possible) const {
+  const NumberSet& found = set_in(found_, name);
+  const NumberSet& before = set_in(before_, name);
+  std::set<uint32_t> differ;
+  const auto set = [&](uint32_t number, bool is_in) {
+    if (found.contains(number) != is_in) {
+      differ.insert(number);
+    } else {
+      differ.erase(number);
+    }
+  };
+  touched_.for_each([&](uint32_t number) { set(number, false); });
+  for (const MovedMessage& message : messages_) set(message.from, before.contains(message.from));
+  for (size_t i = 0; i < messages_.size(); ++i) {
+    set(messages_[i].from, false);
+    set(messages_[i].to, before.contains(messages_[i].from));
+    if (!differ.empty()) (*possible)[i + 1] = false;
+  }
+}
+
+// A loss of power may have left what was written and not that it was to be, nor the new names.
+Carrying::Text Carrying::whose_text() {
   bool is_before = true;
-  bool is_after = true;
+  std::vector<bool> possible(messages_.size() + 1, true);
+  possible[0] = false;
   for (const std::string& name : names_) {
     NumberSet now = set_in(found_, name);
     now.intersect(touched_);
     NumberSet was = set_in(before_, name);
     was.intersect(touched_);
     is_before = is_before && now == was;
-    is_after = is_after && now == after_of(was);
+    find_written(name, &possible);
   }
-  // A loss of power may have left what was written and not that it was to be.
+  const auto last = std::find(possible.rbegin(), possible.rend(), true);
+  const bool is_after = last != possible.rend();
+  written_moves_ = static_cast<size_t>(possible.rend() - last) - (is_after ? 1 : 0);
   if (is_after && (written_ || !is_before)) return Text::kAfter;
   return is_before ? Text::kBefore : Text::kOthers;
 }
@@ -157,12 +187,11 @@ NumberSet Carrying::carried(std::string_view name) const {
   const NumberSet& before = set_in(before_, name);
   // What stands at numbers touched and is no message of ours: a stale entry of one of them, or
   // what somebody has said of a message that came there since.
-  const bool in_new_numbers = text_ == Text::kAfter || (text_ == Text::kOthers && written_);
-  NumberSet stale = in_new_numbers ? after_of(before) : before;
+  NumberSet stale = text_ == Text::kAfter ? after_of(before, written_moves_) : before;
   stale.intersect(touched_);
   NumberSet result = found;
   // Who dealt the numbers anew has left none that he found no message for.
-  if (text_ != Text::kOthers || is_plain()) result.subtract(stale);
+  if (text_ != Text::kOthers || (is_plain() && !written_)) result.subtract(stale);
   result.subtract(now_);
   std::vector<NumberRange> here;
   for (size_t i = 0; i < messages_.size(); ++i) {
