@@ -18,6 +18,7 @@ namespace mh {
 namespace {
 
 constexpr Nanoseconds kDeadTemporary = 3600 * kSecond;
+constexpr size_t kManyCopies = 16;
 constexpr size_t kBatch = 128;  // copies whose exchange is done under one hold of the locks
 
 bool wants_tag(const Record& record) {
@@ -138,6 +139,17 @@ Result<std::vector<Record>> Folder::Impl::exchange_batch(const AdoptPlace& place
   return tagged;
 }
 
+// Each flush of a file makes the disk empty its cache, which takes milliseconds; for many files one
+// flush of the file system does the same.
+Status Folder::Impl::flush_copies(const AdoptPlace& place, std::vector<TaggedCopy>& copies) const {
+  if (copies.size() >= kManyCopies) {
+    const Status all = fs.syncfs(place.workshop);
+    if (all || all.error().kind() != ErrorKind::kUnsupported) return all;
+  }
+  for (TaggedCopy& copy : copies) MH_TRY(flush_copy(fs, copy));
+  return {};
+}
+
 // Flushed copies of the next candidates, from *next on. On an error none is left.
 Result<std::vector<TaggedCopy>> Folder::Impl::make_batch(const AdoptPlace& place, TagChange change,
                                                          const std::vector<Record>& candidates,
@@ -165,14 +177,10 @@ Result<std::vector<TaggedCopy>> Folder::Impl::make_batch(const AdoptPlace& place
     }
     if (fs.monotonic() >= end) break;
   }
-  for (TaggedCopy& copy : copies) {
-    const Status flushed = flush_copy(fs, copy);
-    if (!flushed) {
-      discard(place, copies);
-      return pass_on(flushed);
-    }
-  }
-  return copies;
+  const Status flushed = flush_copies(place, copies);
+  if (flushed) return copies;
+  discard(place, copies);
+  return pass_on(flushed);
 }
 
 // Exchanges one batch and writes it down; returns how many. Whatever happens, no copy is left.

@@ -7,12 +7,15 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <linux/fs.h>
+#include <linux/magic.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/file.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
+#include <sys/statfs.h>
+#include <sys/utsname.h>
 #include <sys/xattr.h>
 #include <time.h>
 #include <unistd.h>
@@ -64,6 +67,18 @@ tl::unexpected<Error> failed_at(const char* call, int dir, const char* name) {
   if (dir == AT_FDCWD || name[0] == '/' || !worth_a_path(error))
     return fail_errno(call, name, error);
   return fail_errno(call, path_of(dir) + "/" + name, error);
+}
+
+bool syncfs_tells_errors() {
+  static const bool tells = [] {
+    utsname system{};
+    int major = 0;
+    int minor = 0;
+    if (::uname(&system) != 0) return false;
+    if (std::sscanf(system.release, "%d.%d", &major, &minor) != 2) return false;
+    return major > 5 || (major == 5 && minor >= 8);
+  }();
+  return tells;
 }
 
 Status done(int result, const char* call, int fd) {
@@ -258,7 +273,18 @@ Status PosixFs::start_writeback(int fd) {
               "sync_file_range", fd);
 }
 
+// Linux tells of pages that could not be written since 5.8, for the file systems that do so at all.
+// Through FUSE and overlays what is behind them may not hear of it.
 Status PosixFs::syncfs(int fd) {
+  constexpr std::array<int64_t, 4> kKnown = {EXT4_SUPER_MAGIC, XFS_SUPER_MAGIC, BTRFS_SUPER_MAGIC,
+                                             F2FS_SUPER_MAGIC};
+  struct statfs stat {};
+  if (::fstatfs(fd, &stat) != 0) return failed_on("fstatfs", fd);
+  const bool is_known =
+      std::ranges::find(kKnown, static_cast<int64_t>(stat.f_type)) != kKnown.end();
+  if (!is_known || !syncfs_tells_errors()) {
+    return fail(ErrorKind::kUnsupported, "syncfs is not sure to be durable here");
+  }
   return done(retry([&] { return ::syncfs(fd); }), "syncfs", fd);
 }
 
