@@ -2,6 +2,7 @@
 #
 # Benchmarks (google-benchmark, if HAVE_BENCHMARK). Not run by `make check`: add programs to EXTRA_PROGRAMS, then
 # `make tests/bench/bench-<what>`.
+EXTRA_DIST += tests/bench/mhsync-cost.py
 EXTRA_DIST += tests/bench/push-latency.py
 EXTRA_DIST += tests/bench/system-calls.py
 
