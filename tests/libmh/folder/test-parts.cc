@@ -11,6 +11,7 @@
 
 #include "tests/support/fault-fs.h"
 #include "tests/support/folder-client.h"
+#include "tests/support/power-loss-fs.h"
 #include "tests/support/temp-dir.h"
 
 namespace mh::test {
@@ -184,6 +185,39 @@ TEST_F(PartsTest, CopiesThatCouldNotBeFlushedTakeNoMessagesPlace) {
   }
   ASSERT_TRUE(folder_->adopt(SIZE_MAX, 60 * kSecond));
   EXPECT_THAT(tree_.read("Mail/inbox/1"), StartsWith("X-MH-UID: "));
+}
+
+TEST_F(PartsTest, NoMessageIsLostWithThePowerWhileManyAreExchanged) {
+  constexpr int kCount = 20;
+  put_all(kCount);
+  open_folder();
+  EXPECT_TRUE(folder_->look(false));
+  sync();
+  PowerLossFs disk(std::filesystem::canonical(tree_.path("")));
+  FaultFs stopped(disk);
+  int images = 0;
+  const auto lose_power = [&] {
+    for (uint64_t seed = 0; seed < 2 * PowerLossFs::kFirstRandom; ++seed, ++images) {
+      const TempDir left;
+      disk.leave(left.path(""), seed);
+      for (int i = 1; i <= kCount; ++i) {
+        const std::string text = left.read("Mail/inbox/" + std::to_string(i));
+        EXPECT_THAT(text, ::testing::EndsWith(mail(i))) << "seed " << seed;
+      }
+    }
+  };
+  for (const int nth : {1, kCount / 2, kCount}) stopped.after(FsCall::kRename, nth, lose_power);
+  auto root = Root::open(stopped, tree_.path("Mail"), "");
+  ASSERT_TRUE(root);
+  const FolderSettings settings{.flags = *FlagMap::make(FlagOptions()), .warn = {}};
+  auto folder = Folder::open(stopped, **root, "inbox", settings, {});
+  ASSERT_TRUE(folder);
+  ASSERT_TRUE((*folder)->look(false));
+  const auto adopted = (*folder)->adopt(SIZE_MAX, 60 * kSecond);
+  ASSERT_TRUE(adopted);
+  EXPECT_EQ(size_t{kCount}, adopted->done);
+  EXPECT_GE(images, 3);
+  lose_power();
 }
 
 }  // namespace
