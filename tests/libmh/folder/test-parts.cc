@@ -78,7 +78,10 @@ class PartsTest : public ::testing::Test {
   }
   std::vector<uint32_t> numbers_by_uid() {
     std::vector<uint32_t> numbers;
-    for (const Record& record : *folder_->records()) numbers.push_back(record.number);
+    const auto records = folder_->records();
+    EXPECT_TRUE(records);
+    if (!records) return numbers;
+    for (const Record& record : *records) numbers.push_back(record.number);
     return numbers;
   }
 
