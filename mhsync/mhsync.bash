@@ -17,6 +17,7 @@ _mhsync() {
     --root) mapfile -t COMPREPLY < <(compgen -d -- "$word"); return ;;
     --user) mapfile -t COMPREPLY < <(compgen -u -- "$word"); return ;;
     --lock-timeout) return ;;
+    --order) mapfile -t COMPREPLY < <(compgen -W folder -- "$word"); return ;;
     --by) mapfile -t COMPREPLY < <(compgen -W 'message-id content exact' -- "$word"); return ;;
     --keep) mapfile -t COMPREPLY < <(compgen -W 'oldest newest first-folder' -- "$word"); return ;;
     --to) mapfile -t COMPREPLY < <(compgen -W "$(_mhsync_folders)" -- "$word"); return ;;

@@ -40,6 +40,16 @@ complete -c mhsync -n $reindex -l remove-tags -d 'Take all X-MH-UID lines away'
 complete -c mhsync -n $reindex -l tag -d 'Write X-MH-UID lines again'
 complete -c mhsync -n $reindex -l order -x -a folder -d 'New UIDs in the order of the numbers'
 complete -c mhsync -n $reindex -l restored -d 'The file system was put back to an older state'
+complete -c mhsync -n $reindex -l order -x -a folder -d 'New UIDs in this order'
+
+set -l dedup "__fish_seen_subcommand_from dedup"
+complete -c mhsync -n $dedup -l by -x -a 'message-id content exact' -d 'What makes a copy'
+complete -c mhsync -n $dedup -l across -d 'In all these folders together'
+complete -c mhsync -n $dedup -l keep -x -a 'oldest newest first-folder' -d 'Which one'
+complete -c mhsync -n $dedup -l to -x -a '(__mhsync_folders)' -d 'Where the others go'
+complete -c mhsync -n $dedup -l rmm -d 'Remove the others as rmm does'
+complete -c mhsync -n $dedup -l delete -d 'Remove the others for good'
+complete -c mhsync -n $dedup -l share -d 'Let the others share their bytes'
 
 set -l dedup "__fish_seen_subcommand_from dedup"
 complete -c mhsync -n $dedup -l by -x -a 'message-id content exact' -d 'What makes a copy'

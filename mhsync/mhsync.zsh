@@ -47,6 +47,17 @@ _mhsync() {
         '(--remove-tags)--tag[write X-MH-UID lines again]'
         '(--remove-tags)--order[new UIDs in the order of the numbers]:order:(folder)'
         '(--remove-tags)--restored[the file system was put back to an older state]'
+        '(--remove-tags)--order[new UIDs in this order]:order:(folder)'
+      ) ;;
+    dedup)
+      specs+=(
+        '--by[what makes a copy]:what:(message-id content exact)'
+        '--across[in all these folders together]'
+        '--keep[which one]:which:(oldest newest first-folder)'
+        '(--rmm --delete --share)--to[where the others go]:folder:_mhsync_folders'
+        '(--to --delete --share)--rmm[remove the others as rmm does]'
+        '(--to --rmm --share)--delete[remove the others for good]'
+        '(--to --rmm --delete)--share[let the others share their bytes]'
       ) ;;
     dedup)
       specs+=(

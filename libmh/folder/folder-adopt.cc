@@ -141,9 +141,9 @@ Result<std::vector<Record>> Folder::Impl::exchange_batch(const AdoptPlace& place
 
 // Each flush of a file makes the disk empty its cache, which takes milliseconds; for many files one
 // flush of the file system does the same.
-Status Folder::Impl::flush_copies(int where, std::vector<TaggedCopy>& copies) const {
+Status Folder::Impl::flush_copies(const AdoptPlace& place, std::vector<TaggedCopy>& copies) const {
   if (copies.size() >= kManyCopies) {
-    const Status all = fs.syncfs(where);
+    const Status all = fs.syncfs(place.workshop);
     if (all || all.error().kind() != ErrorKind::kUnsupported) return all;
   }
   for (TaggedCopy& copy : copies) MH_TRY(flush_copy(fs, copy));
@@ -177,7 +177,7 @@ Result<std::vector<TaggedCopy>> Folder::Impl::make_batch(const AdoptPlace& place
     }
     if (fs.monotonic() >= end) break;
   }
-  const Status flushed = flush_copies(place.workshop, copies);
+  const Status flushed = flush_copies(place, copies);
   if (flushed) return copies;
   discard(place, copies);
   return pass_on(flushed);

@@ -406,6 +406,9 @@ Result<FilesOutcome> Folder::Impl::sync_files(bool thorough, const FlagsOf& flag
   in.free_numbers(plan);
   in.release_guards(&changed);
   in.give_uids(plan, &changed, &outcome);
+  // What was read of a large folder that is new is as large as all that is kept of it.
+  in.probes.clear();
+  std::vector<Addition>().swap(plan.added);
   in.note_arrivals(outcome.added);
   in.note_untold(outcome.added, plan.annotated);
   const std::vector<Tombstone> dropped = in.tombstones_of(plan.dropped, flags_of);

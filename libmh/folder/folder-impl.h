@@ -176,7 +176,7 @@ struct Folder::Impl {
   uint32_t what_is_untidy() const;
   Status sweep_state() const;
   Status sweep(const AdoptPlace& place);
-  Status flush_copies(int where, std::vector<TaggedCopy>& copies) const;
+  Status flush_copies(const AdoptPlace& place, std::vector<TaggedCopy>& copies) const;
   void discard(const AdoptPlace& place, std::vector<TaggedCopy>& copies) const;
   Result<std::vector<TaggedCopy>> make_batch(const AdoptPlace& place, TagChange change,
                                              const std::vector<Record>& candidates, size_t most,

@@ -397,7 +397,7 @@ Status Journal::append() {
   }
   own_.size += pending_.size();
   take_lines(pending_);
-  pending_.clear();
+  std::string().swap(pending_);  // after a first sync of a large folder it has many megabytes
   return {};
 }
 

@@ -104,7 +104,7 @@ class Fs {
   virtual Result<uint64_t> share_range(int from, uint64_t from_offset, int to, uint64_t to_offset,
                                        uint64_t size) = 0;
 
-  // Durability. start_writeback does not wait.
+  // Durability. start_writeback does not wait. syncfs: kUnsupported where it may hide errors.
   virtual Status fsync(int fd) = 0;
   virtual Status fdatasync(int fd) = 0;
   virtual Status start_writeback(int fd) = 0;

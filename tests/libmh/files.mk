@@ -77,6 +77,7 @@ tests_libmh_test_folder_SOURCES += tests/libmh/folder/test-folder.cc
 tests_libmh_test_folder_SOURCES += tests/libmh/folder/test-overwritten.cc
 tests_libmh_test_folder_SOURCES += tests/libmh/folder/test-pending.cc
 tests_libmh_test_folder_SOURCES += tests/libmh/folder/test-pack.cc
+tests_libmh_test_folder_SOURCES += tests/libmh/folder/test-parts.cc
 tests_libmh_test_folder_SOURCES += tests/libmh/folder/test-probe.cc
 tests_libmh_test_folder_SOURCES += tests/libmh/folder/test-reconcile-model.cc
 tests_libmh_test_folder_SOURCES += tests/libmh/folder/test-reconcile.cc
