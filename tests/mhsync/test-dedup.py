@@ -16,7 +16,8 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
+import threading
+import traceback
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
 
@@ -564,6 +565,73 @@ class Watched(Filled):
         client.ok("EXPUNGE")
         self.assertEqual(self.nmh.numbers("inbox"), [1, 2, 4])
         self.assertNotIn("\\Deleted", self.look().flags(1))
+
+
+class Crowd(Dedup):
+    """Five clients read, flag and append copies, nmh marks and brings mail, runs of dedup among
+    them. Originals are older than copies, so they stay, under their UIDs."""
+
+    CLIENTS, MAILS = 5, 6
+    ROUNDS = 60 if LONG else 6
+
+    def work(self, function):
+        def guarded():
+            try:
+                function()
+            except Exception:  # noqa: BLE001: of whatever kind, it is told at the end
+                self.errors.append(traceback.format_exc())
+        thread = threading.Thread(target=guarded)
+        thread.start()
+        return thread
+
+    def client_work(self, client, k):
+        chosen = random.Random(f"{SEED} {k}")
+        client.select()
+        for n in range(self.ROUNDS):
+            i = chosen.randrange(1, self.MAILS + 1)
+            client.append("INBOX", mail_maker.plain(i))
+            client.ok(f"UID STORE {i} +FLAGS (client{k}n{n})")
+            self.given[i].add(f"client{k}n{n}")
+            shown = client.body(i)
+            if shown != mail_maker.as_imap(mail_maker.plain(i)):
+                self.errors.append(f"UID {i} shows {shown!r}")
+        client.logout()
+
+    def nmh_work(self):
+        for n in range(self.ROUNDS):
+            i = n % self.MAILS + 1
+            self.nmh.run("mark", "+inbox", str(i), "-sequence", f"nmh{n}", "-add")
+            self.given[i].add(f"nmh{n}")
+            self.nmh.inc(mail_maker.plain(100 + n))
+
+    def test_nothing_is_lost_or_shown_as_another(self):
+        self.allow_log(r"Timeout|busy|locked|was removed or edited|Message was expunged")
+        self.errors, self.given = [], {i: set() for i in range(1, self.MAILS + 1)}
+        for i in self.given:
+            self.nmh.put("inbox", i, mail_maker.plain(i), mtime=OLD + i)
+        self.nmh.write_sequences("inbox", {"cur": "1"})
+        history = History(self)
+        self.force_resync("INBOX")
+        history.look(self.imap())
+        clients = [self.imap() for _ in range(self.CLIENTS)]
+        threads = [self.work(lambda k=k, client=client: self.client_work(client, k))
+                   for k, client in enumerate(clients)] + [self.work(self.nmh_work)]
+        gone = 0
+        while any(thread.is_alive() for thread in threads):
+            code, out, err = self.run_mhsync("--json", "dedup", "--delete", "--by", "message-id",
+                                             "+inbox")
+            self.assertIn(code, (0, 1, 75), out + err)
+            gone += sum('"fate":"gone"' in line for line in out.splitlines())
+        self.assertEqual(self.errors, [])
+        self.assertGreater(gone, 0)
+        self.mhsync("dedup", "--delete", "--by", "message-id", "+inbox")
+        after = history.look(self.imap())
+        wanted = [mail_maker.plain(i) for i in (*self.given, *range(100, 100 + self.ROUNDS))]
+        bodies = [after.body(uid).replace(b"\r\n", b"\n").rstrip() for uid in after.uids]
+        self.assertEqual(sorted(bodies), sorted(mail.rstrip() for mail in wanted))
+        for i, names in self.given.items():
+            self.assertEqual(names - after.flags(i), set(), f"flags of {i}")
+        self.nothing_is_left()
 
 
 ACTIONS = (("--to", "+duplicates"), ("--rmm",), ("--delete",))
