@@ -14,7 +14,8 @@
 // that are no flags (Previous-Sequence, names with Sequence-Negation) go along within a folder, and
 // not to another, where they would mean other messages.
 //
-// Doing it again changes nothing, so a run that was interrupted before a copy went is just repeated.
+// Doing it again changes nothing, so a run that was interrupted before a copy went is just
+// repeated.
 #pragma once
 
 #include <cstdint>

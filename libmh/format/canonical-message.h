@@ -10,9 +10,9 @@
 //   (their order says nothing, and list managers change it), fields of one name in their order.
 //   Without those of
 //     transport    Return-Path Received Received-* X-Received Delivered-To X-Delivered-To
-//                  X-Original-To Envelope-To X-Envelope-* Delivery-Date Resent-* X-OriginalArrivalTime
-//                  DKIM-Signature DomainKey-Signature X-Google-* ARC-* Authentication-Results
-//                  X-MS-Exchange-* X-Gm-*
+//                  X-Original-To Envelope-To X-Envelope-* Delivery-Date Resent-*
+//                  X-OriginalArrivalTime DKIM-Signature DomainKey-Signature X-Google-* ARC-*
+//                  Authentication-Results X-MS-Exchange-* X-Gm-*
 //     lists        List-* X-List-* Mailing-List X-Mailing-List X-Mailman-* X-BeenThere X-ML-*
 //                  X-Listprocessor-* X-Loop X-Sequence Precedence Errors-To Sender X-Sender
 //                  Reply-To (lists set these three, to themselves)

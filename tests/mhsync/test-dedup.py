@@ -33,8 +33,8 @@ LONG = bool(os.environ.get("MH_TEST_LONG"))
 SEED = int(os.environ.get("MH_TEST_SEED", random.SystemRandom().randrange(1 << 30)))
 OLD = 1_234_500_000
 
-RECEIVED = ("Received: from mx%d.example.net (mx%d [192.0.2.1])\n\tby mail.example.org with ESMTP id "
-            "%08x\n\tfor <bob@example.org>; Thu, 22 Aug 2002 12:00:00 +0100\nDelivered-To: bob%d\n")
+RECEIVED = ("Received: from mx%d.example.net (mx%d [192.0.2.1])\n\tby mail.example.org with ESMTP "
+            "id %08x\n\tfor <bob@example.org>; Thu, 22 Aug 2002 12:00:00 +0100\nDelivered-To: bob%d\n")
 RULE = "_" * 47
 
 
@@ -69,7 +69,8 @@ def visible(content):
 
 
 def message_id(content):
-    head = content.replace(b"\r\n", b"\n").split(b"\n\n")[0] if not content.startswith(b"\n") else b""
+    content = content.replace(b"\r\n", b"\n")
+    head = b"" if content.startswith(b"\n") else content.split(b"\n\n")[0]
     for line in re.sub(rb"\n[ \t]+", b" ", head).split(b"\n"):
         if not re.match(rb"[!-9;-~]+[ \t]*:", line):
             break
@@ -555,6 +556,36 @@ class Watched(Filled):
         self.mhsync("dedup", "--delete", "+inbox")
         client.ok("NOOP")
         self.assertEqual(self.look().flags(1), {"\\Seen", "\\Flagged", "kept", "mine"})
+
+    def test_flags_that_wait_for_nmh_s_lock_come_to_the_kept_one_afterwards(self):
+        self.allow_log(r"busy|locked|Timeout")
+        self.force_resync("*")
+        before = self.look()
+        client = self.select()
+        with self.nmh.sequences_locked():
+            client.ok(r"UID STORE 1 +FLAGS (\Flagged waits)")
+        self.assertNotIn("waits", self.nmh.sequences())
+        self.mhsync("dedup", "--delete", "+inbox")
+        told = client.ok("NOOP")
+        self.assertEqual([line.number for line in told.all("EXPUNGE")], [3])
+        self.assertEqual({line.number for line in told.all("FETCH")}, {1})
+        self.assertEqual(told.all("EXISTS"), [])
+        after = self.look()
+        self.assertEqual(after.uids, [uid for uid in before.uids if uid != 3])
+        self.assertEqual(after.flags(1), {"\\Seen", "\\Flagged", "waits", "mine"})
+        self.assertEqual(self.sequences()["waits"], {1})
+
+    def test_a_flag_of_a_copy_that_waits_for_nmh_s_lock_goes_along_with_the_copy(self):
+        self.allow_log(r"busy|locked|Timeout")
+        self.force_resync("*")
+        self.look()
+        client = self.select()
+        with self.nmh.sequences_locked():
+            client.ok("UID STORE 3 +FLAGS (waits)")
+        self.assertNotIn("waits", self.nmh.sequences())
+        self.mhsync("dedup", "+inbox")
+        moved = self.look("duplicates")
+        self.assertEqual(moved.flags(moved.uids[0]), {"\\Seen", "mine", "waits"})
 
     def test_deleted_is_no_wish_to_lose_the_last_one(self):
         self.force_resync("*")
