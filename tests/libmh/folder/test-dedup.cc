@@ -96,7 +96,9 @@ class DedupTest : public ::testing::Test {
       root_ = std::move(*root);
     }
     auto map = FlagMap::make(FlagOptions());
-    auto folder = Folder::open(fs_, *root_, path, {.flags = std::move(*map), .warn = {}}, {});
+    FolderSettings settings{.flags = std::move(*map), .warn = {}};
+    settings.flush = false;  // hundreds of runs on a disk
+    auto folder = Folder::open(fs_, *root_, path, std::move(settings), {});
     EXPECT_TRUE(folder) << folder.error().message();
     return std::move(*folder);
   }
