@@ -20,14 +20,15 @@ _mhsync() {
     --by) mapfile -t COMPREPLY < <(compgen -W 'message-id content exact' -- "$word"); return ;;
     --keep) mapfile -t COMPREPLY < <(compgen -W 'oldest newest first-folder' -- "$word"); return ;;
     --to) mapfile -t COMPREPLY < <(compgen -W "$(_mhsync_folders)" -- "$word"); return ;;
+    --order) mapfile -t COMPREPLY < <(compgen -W 'folder' -- "$word"); return ;;
     --from) mapfile -t COMPREPLY < <(compgen -W 'asimap mailutils' -- "$word"); return ;;
     --database) mapfile -t COMPREPLY < <(compgen -f -- "$word"); return ;;
   esac
   case $command in
-    status) options+=' --all' ;;
+    status | pack) options+=' --all' ;;
     check) options+=' --all --fix' ;;
     import-uids) options+=' --all --from --database --trust-numbers' ;;
-    reindex) options+=' --all --thorough --remove-tags --tag --restored' ;;
+    reindex) options+=' --all --thorough --remove-tags --tag --restored --order' ;;
     dedup) options+=' --all --by --across --keep --to --rmm --delete --share' ;;
   esac
   case $word in

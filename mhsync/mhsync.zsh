@@ -15,7 +15,7 @@ _mhsync() {
   local each command
   local -a specs
   for each in ${words[2,CURRENT-1]}; do
-    case $each in (status|check|reindex|import-uids) command=$each ;; esac
+    case $each in (status|check|reindex|pack|dedup|import-uids) command=$each ;; esac
   done
   specs=(
     '--root[the mail tree]:directory:_files -/'
@@ -32,6 +32,8 @@ _mhsync() {
     specs+=('*:command:((
       status\:"what is there" check\:"what is wrong, each with its cure"
       reindex\:"UIDs and X-MH-UID lines for what has none"
+      pack\:"renumber messages 1, 2, 3 ..."
+      dedup\:"keep one of messages that are there more than once"
       import-uids\:"take over the UIDs of another IMAP server"))')
   else
     specs+=('(-a --all)'{-a,--all}'[every folder of the tree]' '*:folder:_mhsync_folders')
@@ -44,6 +46,17 @@ _mhsync() {
         '(--tag --restored)--remove-tags[take all X-MH-UID lines away]'
         '(--remove-tags)--tag[write X-MH-UID lines again]'
         '(--remove-tags)--restored[the file system was put back to an older state]'
+        '(--remove-tags)--order[new UIDs in the order of numbers]:order:(folder)'
+      ) ;;
+    dedup)
+      specs+=(
+        '--by[what makes a copy]:what:(message-id content exact)'
+        '--across[look for copies in all folders together]'
+        '--keep[which one is kept]:which:(oldest newest first-folder)'
+        '(--rmm --delete --share)--to[where copies are moved to]:folder:_mhsync_folders'
+        '(--to --delete --share)--rmm[remove copies as rmm does]'
+        '(--to --rmm --share)--delete[remove copies for good]'
+        '(--to --rmm --delete)--share[keep all, share their bytes on disk]'
       ) ;;
     import-uids)
       specs+=(
