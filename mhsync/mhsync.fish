@@ -16,7 +16,7 @@ complete -c mhsync -f
 complete -c mhsync -n $none -a status -d 'What is there'
 complete -c mhsync -n $none -a check -d 'What is wrong, each with its cure'
 complete -c mhsync -n $none -a reindex -d 'UIDs and X-MH-UID lines for what has none'
-complete -c mhsync -n $none -a pack -d 'Renumber the messages 1, 2, 3 ...'
+complete -c mhsync -n $none -a pack -d 'Renumber messages 1, 2, 3 ...'
 complete -c mhsync -n $none -a dedup -d 'Keep one of messages that are there more than once'
 complete -c mhsync -n $none -a import-uids -d 'Take over the UIDs of another IMAP server'
 complete -c mhsync -n $some -a '(__mhsync_folders)'
@@ -38,27 +38,17 @@ set -l reindex "__fish_seen_subcommand_from reindex"
 complete -c mhsync -n $reindex -l thorough -d 'Read every message and compare it'
 complete -c mhsync -n $reindex -l remove-tags -d 'Take all X-MH-UID lines away'
 complete -c mhsync -n $reindex -l tag -d 'Write X-MH-UID lines again'
-complete -c mhsync -n $reindex -l order -x -a folder -d 'New UIDs in the order of the numbers'
 complete -c mhsync -n $reindex -l restored -d 'The file system was put back to an older state'
-complete -c mhsync -n $reindex -l order -x -a folder -d 'New UIDs in this order'
+complete -c mhsync -n $reindex -l order -x -a folder -d 'New UIDs in the order of numbers'
 
 set -l dedup "__fish_seen_subcommand_from dedup"
 complete -c mhsync -n $dedup -l by -x -a 'message-id content exact' -d 'What makes a copy'
-complete -c mhsync -n $dedup -l across -d 'In all these folders together'
-complete -c mhsync -n $dedup -l keep -x -a 'oldest newest first-folder' -d 'Which one'
-complete -c mhsync -n $dedup -l to -x -a '(__mhsync_folders)' -d 'Where the others go'
-complete -c mhsync -n $dedup -l rmm -d 'Remove the others as rmm does'
-complete -c mhsync -n $dedup -l delete -d 'Remove the others for good'
-complete -c mhsync -n $dedup -l share -d 'Let the others share their bytes'
-
-set -l dedup "__fish_seen_subcommand_from dedup"
-complete -c mhsync -n $dedup -l by -x -a 'message-id content exact' -d 'What makes a copy'
-complete -c mhsync -n $dedup -l across -d 'Look in all these folders together'
-complete -c mhsync -n $dedup -l keep -x -a 'oldest newest first-folder' -d 'Which one stays'
+complete -c mhsync -n $dedup -l across -d 'Look for copies in all folders together'
+complete -c mhsync -n $dedup -l keep -x -a 'oldest newest first-folder' -d 'Which one is kept'
 complete -c mhsync -n $dedup -l to -x -a '(__mhsync_folders)' -d 'Where copies are moved to'
 complete -c mhsync -n $dedup -l rmm -d 'Remove copies as rmm does'
 complete -c mhsync -n $dedup -l delete -d 'Remove copies for good'
-complete -c mhsync -n $dedup -l share -d 'Keep all, and share their bytes on disk'
+complete -c mhsync -n $dedup -l share -d 'Keep all, share their bytes on disk'
 
 set -l import "__fish_seen_subcommand_from import-uids"
 complete -c mhsync -n $import -l from -x -a 'asimap mailutils' -d 'Which server'

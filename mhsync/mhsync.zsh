@@ -32,7 +32,7 @@ _mhsync() {
     specs+=('*:command:((
       status\:"what is there" check\:"what is wrong, each with its cure"
       reindex\:"UIDs and X-MH-UID lines for what has none"
-      pack\:"renumber the messages 1, 2, 3 ..."
+      pack\:"renumber messages 1, 2, 3 ..."
       dedup\:"keep one of messages that are there more than once"
       import-uids\:"take over the UIDs of another IMAP server"))')
   else
@@ -45,29 +45,18 @@ _mhsync() {
         '--thorough[read every message and compare it]'
         '(--tag --restored)--remove-tags[take all X-MH-UID lines away]'
         '(--remove-tags)--tag[write X-MH-UID lines again]'
-        '(--remove-tags)--order[new UIDs in the order of the numbers]:order:(folder)'
         '(--remove-tags)--restored[the file system was put back to an older state]'
-        '(--remove-tags)--order[new UIDs in this order]:order:(folder)'
+        '(--remove-tags)--order[new UIDs in the order of numbers]:order:(folder)'
       ) ;;
     dedup)
       specs+=(
         '--by[what makes a copy]:what:(message-id content exact)'
-        '--across[in all these folders together]'
-        '--keep[which one]:which:(oldest newest first-folder)'
-        '(--rmm --delete --share)--to[where the others go]:folder:_mhsync_folders'
-        '(--to --delete --share)--rmm[remove the others as rmm does]'
-        '(--to --rmm --share)--delete[remove the others for good]'
-        '(--to --rmm --delete)--share[let the others share their bytes]'
-      ) ;;
-    dedup)
-      specs+=(
-        '--by[what makes a copy]:what:(message-id content exact)'
-        '--across[look in all these folders together]'
-        '--keep[which one stays]:which:(oldest newest first-folder)'
+        '--across[look for copies in all folders together]'
+        '--keep[which one is kept]:which:(oldest newest first-folder)'
         '(--rmm --delete --share)--to[where copies are moved to]:folder:_mhsync_folders'
         '(--to --delete --share)--rmm[remove copies as rmm does]'
         '(--to --rmm --share)--delete[remove copies for good]'
-        '(--to --rmm --delete)--share[keep all, and share their bytes on disk]'
+        '(--to --rmm --delete)--share[keep all, share their bytes on disk]'
       ) ;;
     import-uids)
       specs+=(

@@ -190,6 +190,24 @@ TEST_F(PosixFsTest, CopyRangeCopiesOrSaysThatItCannot) {
   EXPECT_EQ(*fs_.copy_range(from.get(), text.size(), to.get(), 0, 10), 0u);
 }
 
+TEST_F(PosixFsTest, SharesBytesWhereTheFileSystemCanAndSaysSoWhereItCannot) {
+  const std::string text(8192, 'x');
+  dir_.write("a", text);
+  dir_.write("same", text);
+  dir_.write("other", std::string(8192, 'y'));
+  const Fd from = open("a", O_RDONLY);
+  for (const char* name : {"same", "other"}) {
+    const Fd to = open(name, O_RDONLY);
+    const auto shared = fs_.share_range(from.get(), 0, to.get(), 0, text.size());
+    if (!shared) {
+      ASSERT_EQ(shared.error().kind(), ErrorKind::kUnsupported) << shared.error().message();
+      GTEST_SKIP() << shared.error().message();
+    }
+    EXPECT_EQ(*shared, dir_.read(name) == text ? text.size() : 0);
+  }
+  EXPECT_EQ(dir_.read("other"), std::string(8192, 'y'));
+}
+
 TEST_F(PosixFsTest, StampsAreSetToTheNanosecondAndEachMayBeLeft) {
   const Fd fd = open("f");
   ASSERT_TRUE(fs_.set_times(fd.get(), kLeaveTime, 1'234'567'890'123'456'789));
