@@ -108,8 +108,8 @@ std::optional<SequencesWrite> parse_sequences_write(std::string_view text) {
   return write;
 }
 
-std::optional<Sequences> mend_sequences(std::span<const std::string> recent,
-                                              const FileStat& file, const Sequences& found) {
+std::optional<Sequences> mend_sequences(std::span<const std::string> recent, const FileStat& file,
+                                        const Sequences& found) {
   if (recent.empty()) return std::nullopt;
   const auto last = parse_sequences_write(recent.back());
   const bool renamed = last && (file.inode != last->inode || file.birth != last->birth);

@@ -43,7 +43,7 @@ std::optional<SequencesWrite> parse_sequences_write(std::string_view text);
 
 // What `found`, read from a file with these stamps, should say; nullopt when nothing is missing.
 // `recent` are our last writes, oldest first.
-std::optional<Sequences> mend_sequences(std::span<const std::string> recent,
-                                              const FileStat& file, const Sequences& found);
+std::optional<Sequences> mend_sequences(std::span<const std::string> recent, const FileStat& file,
+                                        const Sequences& found);
 
 }  // namespace mh
