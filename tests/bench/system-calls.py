@@ -41,6 +41,7 @@ class World:
         self.top = os.path.join(runner.scratch(), driver)
         self.traces = os.path.join(self.top, "trace")
         os.makedirs(self.traces)
+        self.read = set()       # traces of sessions before
         libexec = "/usr/lib/dovecot"
         strace = f"{private_dovecot.tool('strace')} -D -q -y -s 120 -ff -o {self.traces}"
         self.server = private_dovecot.PrivateDovecot(
@@ -61,11 +62,12 @@ class World:
         limit = time.monotonic() + 30
         while time.monotonic() < limit:
             for name in os.listdir(self.traces):
-                if not name.startswith(kind + "."):
+                if not name.startswith(kind + ".") or name in self.read:
                     continue
                 with open(os.path.join(self.traces, name), errors="replace") as trace:
                     text = trace.read()
                 if marker in text:
+                    self.read.add(name)
                     return text.splitlines()
             time.sleep(0.1)
         raise TimeoutError(f"no trace of {kind} with {marker}")
