@@ -96,8 +96,7 @@ int mh_mailbox_create(struct mailbox* box, const struct mailbox_update* update,
   });
 }
 
-// -- renaming
-// ----------------------------------------------------------------------------------------
+// -- renaming -------------------------------------------------------------------------------------
 
 // What of the messages is moved by renaming the INBOX (RFC 3501 6.3.5): all of them, and no folder.
 int move_all(struct mailbox* from, struct mailbox* to) {
@@ -182,8 +181,7 @@ int mh_mailbox_rename(struct mailbox* from, struct mailbox* to) noexcept {
   });
 }
 
-// -- removing
-// --------------------------------------------------------------------------------------
+// -- removing -------------------------------------------------------------------------------------
 
 int mh_list_delete_mailbox(struct mailbox_list* list, const char* name) noexcept {
   return guard_list(list, [&] {

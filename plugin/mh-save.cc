@@ -211,8 +211,7 @@ void mh_save_cancel(struct mail_save_context* ctx) noexcept {
   (void)mh_save_finish(ctx);
 }
 
-// -- copying
-// ---------------------------------------------------------------------------------------
+// -- copying --------------------------------------------------------------------------------------
 
 // Whether the file of this message can be copied as it is.
 bool is_our_message(struct mail* mail, const struct mailbox* to) {
