@@ -379,6 +379,8 @@ FlagMergeOutput Merge::run() {
   read(said, &Plane::in_file, true);
   read(in_.base, &Plane::base, false);
   collect_pending();
+  // What an arrival brings with it is older than what was said of it here.
+  system_[kUnseen].pending_remove.subtract(common(arrivals_, system_[kUnseen].in_file));
   for_each_plane([](Plane& plane) { plane.theirs = plane.in_file; });
   if (rewritten_) keep_flags_of_the_moved();
   if (rewritten_) keep_flags_of_the_late();

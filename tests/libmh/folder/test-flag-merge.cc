@@ -488,6 +488,15 @@ TEST_F(FlagMergeTest, KeywordsInUseComeBeforeNewOnes) {
   EXPECT_NE(written_.find("a: 2\n"), std::string::npos);
 }
 
+TEST_F(FlagMergeTest, AMessageThatBringsItsFlagsIsUnseenIfThatWasSaidOfItHere) {
+  input_.messages.push_back({14, 4, 0});
+  input_.messages.push_back({15, 5, 0});
+  input_.pending = {system_change(kSeen, {14, 15}), system_change(kAnswered, {14})};
+  file_is("unseen: 4\n");
+  merge();
+  EXPECT_EQ(written_, "unseen: 4\nreplied: 4\n");
+}
+
 // ---- Messages that came while a command of nmh waited for its lock ----
 
 class LateMessagesTest : public FlagMergeTest {
