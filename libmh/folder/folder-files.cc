@@ -26,7 +26,7 @@ Result<bool> Folder::unchanged(const FolderMemory& memory) {
   in.untidy = memory.untidy != 0;
   MH_TRY_SET(const FileStat dir, in.fs.fstat(in.dir.get()));
   if (dir.nlink == 0) return fail(ErrorKind::kNotFound, in.location.folder + " was removed");
-  if (in.suspicious) return false;
+  if (in.suspicious || in.arrivals_wait) return false;
   if (in.untidy && in.state_loaded && in.swept && in.what_is_untidy() == 0) return false;
   if (memory.recheck_at != 0 && in.fs.now() >= memory.recheck_at) return false;
   const DirectoryStamp stamp = DirectoryStamp::of(dir);
@@ -150,6 +150,7 @@ Status Folder::look(bool arrivals_first) {
   in.probed = false;
   if (arrivals_first) {
     MH_TRY_SET(in.probed, in.look_for_arrivals());
+    in.arrivals_wait = in.probed;
     if (in.probed) return {};
   }
   MH_TRY(in.list_again(false));
@@ -381,6 +382,7 @@ Result<FilesOutcome> Folder::Impl::sync_files(bool thorough, const FlagsOf& flag
                                               bool has_index) {
   Impl& in = *this;
   FilesOutcome outcome;
+  in.arrivals_wait = false;
   if (!in.swept_outgoing) MH_TRY(in.sweep_outgoing());
   if (!std::exchange(in.looked_for_leftovers, true)) in.leftovers = in.find_leftovers();
   // Where their files are must be known.

@@ -60,6 +60,7 @@ struct Folder::Impl {
 
   std::optional<Listing> listing;  // the last one
   bool probed = false;             // it has the next numbers only
+  bool arrivals_wait = false;      // these were found, and sync_files() did not follow yet
   struct Parts {                   // see look_at_part()
     Listing all;                   // its entries are those without a UID; none when there are few
     size_t next = 0;
