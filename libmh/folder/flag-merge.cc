@@ -125,6 +125,7 @@ class Merge {
   NumberSet moved_;
   NumberSet arrivals_;
   NumberSet undecided_;
+  NumberSet unseen_here_;  // arrivals that were seen elsewhere
   FlagMergeOutput out_;
 };
 
@@ -314,6 +315,7 @@ void Merge::tell_index(const Plane& plane, FlagChange target) {
   NumberSet remove = difference(difference(plane.base, plane.theirs), ours);
   if (plane.in_index_only) remove.clear();
   if (target.flag == kSeen) {
+    add.unite(unseen_here_);  // the index was given what they bring
     // What we have just called unseen by policy is so in the index already, or must become so.
     std::swap(add, remove);
   }
@@ -380,7 +382,9 @@ FlagMergeOutput Merge::run() {
   read(in_.base, &Plane::base, false);
   collect_pending();
   // What an arrival brings with it is older than what was said of it here.
-  system_[kUnseen].pending_remove.subtract(common(arrivals_, system_[kUnseen].in_file));
+  unseen_here_ =
+      common(common(arrivals_, system_[kUnseen].in_file), system_[kUnseen].pending_remove);
+  system_[kUnseen].pending_remove.subtract(unseen_here_);
   for_each_plane([](Plane& plane) { plane.theirs = plane.in_file; });
   if (rewritten_) keep_flags_of_the_moved();
   if (rewritten_) keep_flags_of_the_late();

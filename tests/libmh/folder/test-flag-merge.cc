@@ -493,8 +493,10 @@ TEST_F(FlagMergeTest, AMessageThatBringsItsFlagsIsUnseenIfThatWasSaidOfItHere) {
   input_.messages.push_back({15, 5, 0});
   input_.pending = {system_change(kSeen, {14, 15}), system_change(kAnswered, {14})};
   file_is("unseen: 4\n");
+  input_.base.unseen = {14, 15};  // appended without flags
   merge();
   EXPECT_EQ(written_, "unseen: 4\nreplied: 4\n");
+  EXPECT_EQ(told_[flag(kSeen)], "+ -14");
 }
 
 // ---- Messages that came while a command of nmh waited for its lock ----
