@@ -161,7 +161,8 @@ int Sync::look_for_changes(bool* changed) {
   const FreshView view(box_->index);
   memory_ = state_.extension.memory(view.get());
   if (!memory_ || view.header().uid_validity == 0) return 0;
-  if (!std::exchange(state_.index_checked, true) && standing() != Standing::kAsLeft) return 0;
+  if (!state_.index_checked && standing() != Standing::kAsLeft) return 0;
+  state_.index_checked = true;
   const auto same = folder_.unchanged(*memory_);
   if (!same) {
     if (same.error().kind() != ErrorKind::kNotFound) {
