@@ -19,13 +19,14 @@ void copy_flags(FlagSets* sets, uint32_t from, uint32_t to) {
 
 // Flags that come with the files: annotations, and what a message had when it left.
 void add_flags_of_files(const FilesOutcome& files, bool refile_flags,
-                        std::vector<FlagChange>* changes) {
+                        std::vector<FlagChange>* changes, NumberSet* brought) {
   for (const Added& added : files.added) {
     if (added.edited_from && added.tombstone_flags) {
       set_from_text(*added.tombstone_flags, added.uid, changes);
     } else if (refile_flags && added.tombstone_flags) {
       // Whoever brings a message back or files it wants to have it.
       set_from_text(without_flag(*added.tombstone_flags, "\\Deleted"), added.uid, changes);
+      brought->add(added.uid);
     }
   }
   for (const PendingSave& save : files.saved) set_from_text(save.flags, save.uid, changes);
@@ -48,7 +49,7 @@ FlagSync::FlagSync(struct mailbox* box, const FilesOutcome& files,
                    const std::optional<FolderMemory>& memory, Nanoseconds newer_than,
                    std::vector<FlagChange> carried_over)
     : box_(box), memory_(memory), ours_(std::move(carried_over)), newer_than_(newer_than) {
-  add_flags_of_files(files, list_state(box->list).user().options().refile_flags, &ours_);
+  add_flags_of_files(files, list_state(box->list).user().options().refile_flags, &ours_, &brought_);
   for (const Added& added : files.added) {
     added_.add(added.uid);
     if (added.edited_from) edited_from_[added.uid] = *added.edited_from;
@@ -91,6 +92,7 @@ FlagsInput FlagSync::input_of(const IndexSync& index, std::span<const Record> re
   };
   input.pending = std::move(pending.flags);
   input.pending.insert(input.pending.end(), ours_.begin(), ours_.end());
+  input.brought = brought_;
   input.base = flags_of_view(box_, index.view);
   add_appended(index, records, &input.base);
   if (drafts_) input.base.draft.clear();

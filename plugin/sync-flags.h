@@ -52,7 +52,8 @@ class FlagSync {
   std::map<uint32_t, uint32_t> edited_from_;
   std::vector<FlagChange> ours_;  // not in the index: from files, or carried over
   NumberSet added_;
-  NumberSet gone_;  // whose files are not there any more
+  NumberSet brought_;  // of these, those that bring flags from where they were
+  NumberSet gone_;     // whose files are not there any more
   Nanoseconds newer_than_;
   bool drafts_ = false;  // every message is a \Draft, whatever the sequences say
   FlagsOutcome outcome_;

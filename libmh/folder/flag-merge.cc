@@ -383,7 +383,7 @@ FlagMergeOutput Merge::run() {
   collect_pending();
   // What an arrival brings with it is older than what was said of it here.
   unseen_here_ =
-      common(common(arrivals_, system_[kUnseen].in_file), system_[kUnseen].pending_remove);
+      common(common(in_.brought, system_[kUnseen].in_file), system_[kUnseen].pending_remove);
   system_[kUnseen].pending_remove.subtract(unseen_here_);
   for_each_plane([](Plane& plane) { plane.theirs = plane.in_file; });
   if (rewritten_) keep_flags_of_the_moved();

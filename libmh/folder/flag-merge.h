@@ -81,6 +81,7 @@ struct FlagMergeInput {
   SequencesMemory memory;
   NumberSet undecided;  // UIDs of arrivals that nobody has decided yet
   NumberSet expired;    // those of them whose grace time is over
+  NumberSet brought;    // UIDs of arrivals whose pending flags are those that they had elsewhere
   // UIDs of messages that came so late that whoever wrote the file, without making a new one, may
   // not know them.
   NumberSet late;

@@ -207,6 +207,7 @@ Result<FlagMergeOutput> Folder::Impl::merge(const Sequences& file, Nanoseconds w
   merge.memory = memory.sequences;
   merge.undecided = input.undecided;
   merge.expired = input.expired;
+  merge.brought = input.brought;
   if (written != 0) merge.late = late_for(written);
   merge.unmerged = memory.unmerged;
   merge.policy = settings.new_mail;

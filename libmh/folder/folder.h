@@ -157,6 +157,7 @@ using FlagsOf = std::function<std::string(uint32_t uid)>;
 struct FlagsInput {
   FlagSets base;                    // an edited message has its predecessor's flags
   std::vector<FlagChange> pending;  // not in the file yet: from IMAP, tombstones, annotations
+  NumberSet brought;                // UIDs of arrivals for which that is from tombstones
   NumberSet undecided;
   NumberSet expired;
   NumberSet expunge;

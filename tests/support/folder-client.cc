@@ -180,6 +180,7 @@ FlagsInput FolderClient::flags_input(const FilesOutcome& files) {
   }
   for (const Added& added : files.added) {
     if (added.tombstone_flags) set_flags(*added.tombstone_flags, added.uid);
+    if (added.tombstone_flags && !added.edited_from) input.brought.add(added.uid);
   }
   for (const PendingSave& save : files.saved) set_flags(save.flags, save.uid);
   for (const FlagChange& change : pending_) apply(change);

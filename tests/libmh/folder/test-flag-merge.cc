@@ -494,6 +494,7 @@ TEST_F(FlagMergeTest, AMessageThatBringsItsFlagsIsUnseenIfThatWasSaidOfItHere) {
   input_.pending = {system_change(kSeen, {14, 15}), system_change(kAnswered, {14})};
   file_is("unseen: 4\n");
   input_.base.unseen = {14, 15};  // appended without flags
+  input_.brought = {14, 15};
   merge();
   EXPECT_EQ(written_, "unseen: 4\nreplied: 4\n");
   EXPECT_EQ(told_[flag(kSeen)], "+ -14");
