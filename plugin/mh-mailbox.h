@@ -29,8 +29,9 @@ struct MailboxState {
   std::optional<uint64_t> synced_stamps;  // as the last sync of this session left them
   std::optional<uint64_t> missed_stamps;  // others, as the last watch found them
   std::optional<bool> writable;           // whether the sequences file can be written
-  Nanoseconds heeded_hint = 0;            // of mh-notify-hook, the last one acted upon
-  std::unique_ptr<Watch> watch;           // while a client is to be told of changes
+  NumberSet removal_waits;       // what clients asked to remove and is still there, as last synced
+  Nanoseconds heeded_hint = 0;   // of mh-notify-hook, the last one acted upon
+  std::unique_ptr<Watch> watch;  // while a client is to be told of changes
   struct timeout* idle_work =
       nullptr;  // while a client is idle: adoption, a look at what is not settled
 };

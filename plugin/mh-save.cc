@@ -219,17 +219,24 @@ bool is_our_message(struct mail* mail, const struct mailbox* to) {
          !to->disable_reflink_copy_to;
 }
 
+int no_such_message(const SaveState& state, struct mail* mail) {
+  mail_set_expunged(mail);
+  mail_storage_set_error(state.box->storage, MAIL_ERROR_EXPUNGED, "Message was expunged");
+  return -1;
+}
+
 int copy_message(struct mail_save_context* ctx, SaveState& state, struct mail* mail) {
+  // While nmh's lock is busy, a message that was moved is still shown in the folder that it left.
+  // Whoever moves it again would have it twice (RFC 6851, section 3.3).
+  if (ctx->moving && mailbox_state(mail->box).removal_waits.contains(mail->uid)) {
+    return no_such_message(state, mail);
+  }
   if (mail_save_copy_default_metadata(ctx, mail) < 0) return -1;
   const MessageHint hint =
       mailbox_state(mail->box).extension.note(mail->transaction->view, mail->seq).hint;
   auto source = mailbox_state(mail->box).folder->open_message(mail->uid, hint);
   if (!source) {
-    if (source.error().kind() == ErrorKind::kNotFound) {
-      mail_set_expunged(mail);
-      mail_storage_set_error(state.box->storage, MAIL_ERROR_EXPUNGED, "Message was expunged");
-      return -1;
-    }
+    if (source.error().kind() == ErrorKind::kNotFound) return no_such_message(state, mail);
     return set_error(state.box, source.error(), "copying a message");
   }
   Status done = begin_file(ctx, state);

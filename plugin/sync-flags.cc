@@ -65,8 +65,8 @@ void FlagSync::merge(const IndexSync& index, std::span<const Record> records) {
     uint32_t seq;
     return mail_index_lookup_seq(index.view, edited.first, &seq);
   });
-  auto outcome =
-      state.folder->sync_flags(memory_.value_or(FolderMemory()), input_of(index, records));
+  const FlagsInput input = input_of(index, records);
+  auto outcome = state.folder->sync_flags(memory_.value_or(FolderMemory()), input);
   if (outcome) {
     outcome_ = std::move(*outcome);
     state.warned_sequences = false;
@@ -81,6 +81,7 @@ void FlagSync::merge(const IndexSync& index, std::span<const Record> records) {
   }
   merged_ = !outcome_.busy && !outcome_.moved;
   if (merged_) consume(index.ctx);
+  state.removal_waits = merged_ ? NumberSet() : input.expunge;
 }
 
 FlagsInput FlagSync::input_of(const IndexSync& index, std::span<const Record> records) {

@@ -214,6 +214,8 @@ int Sync::locked_out(const Error& error) {
   if (error.kind() != ErrorKind::kBusy || thorough_ || state_.compare_all || !served) {
     return set_error(box_, error, "locking the folder");
   }
+  IndexSync index(box_);
+  if (index.begin()) state_.removal_waits = read_pending(box_, index.ctx).expunges;
   e_warning(box_->event, "mh: %s: shown as it was last known", error.message().c_str());
   return 0;
 }

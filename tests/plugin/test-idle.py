@@ -186,6 +186,20 @@ class BusyFolder(WatchedCase):
         self.assertEqual(len(self.eventually(lambda: sleeper.ok("NOOP").all("EXISTS"))), 1)
         self.eventually(lambda: self.nmh.sequences()["hello"] == {1})
 
+    def test_what_was_moved_meanwhile_is_not_moved_again(self):
+        self.allow_log("is locked by .*: shown as it was last known")
+        selected = self.know("selected")
+        selected.ok("CREATE other")
+        idle = self.know("idle")
+        idle.idle()
+        with self.locked():
+            selected.ok("UID MOVE 2 other")
+            self.assertIn(2, selected.uids())
+            again = selected.command("UID MOVE 2 other")
+            self.assertIn("EXPUNGEISSUED", str(again))
+        self.assertEqual(len(self.eventually(lambda: selected.ok("NOOP").all("EXPUNGE"))), 1)
+        self.assertEqual(len(self.nmh.numbers("other")), 1)
+
 
 class NoInotify(WatchedCase):
     """Where inotify is not to be had, every mailbox_idle_check_interval is looked."""

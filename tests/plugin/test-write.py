@@ -295,6 +295,23 @@ class Expunge(WriteCase):
         self.sane()
 
 
+    def test_what_waits_for_its_removal_is_not_moved_a_second_time(self):
+        self.client.ok("CREATE other")
+        with self.nmh.sequences_locked("inbox"):
+            self.client.ok("UID MOVE 2 other")
+            self.assertEqual(self.client.uids(), [1, 2, 3], "nothing is removed without the lock")
+            again = self.client.command("UID MOVE 2:3 other")
+            self.assertEqual(again.status, "NO", again)
+            self.assertIn("EXPUNGEISSUED", str(again))
+            self.assertEqual(len(self.nmh.numbers("other")), 1, "all of a command or nothing")
+            self.client.ok("UID COPY 2 other")
+        self.client.ok("NOOP")
+        self.assertEqual(self.client.uids(), [1, 3])
+        self.client.ok("UID MOVE 3 other")
+        self.assertEqual(len(self.nmh.numbers("other")), 3)
+        self.sane()
+
+
 class IncGuard(WriteCase):
     def mode(self, number, folder="inbox"):
         return os.stat(self.nmh.file(folder, number)).st_mode & 0o777
