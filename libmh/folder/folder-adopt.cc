@@ -150,6 +150,11 @@ Status Folder::Impl::flush_copies(const AdoptPlace& place, std::vector<TaggedCop
   return {};
 }
 
+bool Folder::Impl::number_is(const Record& record) const {
+  const auto stat = fs.stat(dir.get(), std::to_string(record.number).c_str(), Follow::kNo);
+  return stat && FileIdentity::of(*stat) == record.file;
+}
+
 // Flushed copies of the next candidates, from *next on. On an error none is left.
 Result<std::vector<TaggedCopy>> Folder::Impl::make_batch(const AdoptPlace& place, TagChange change,
                                                          const std::vector<Record>& candidates,
@@ -169,6 +174,8 @@ Result<std::vector<TaggedCopy>> Folder::Impl::make_batch(const AdoptPlace& place
     } else {
       const ErrorKind kind = copy.error().kind();
       if (kind == ErrorKind::kPermission || kind == ErrorKind::kInvalid) never.add(candidate.uid);
+      // Perhaps its ctime alone: of what moves that, the directory shows nothing.
+      suspicious |= !number_is(candidate);
       if (settings.tell) {
         settings.tell(location.folder + ": message " + std::to_string(candidate.number) +
                       " stays as it is: " + copy.error().message());

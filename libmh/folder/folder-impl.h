@@ -179,6 +179,7 @@ struct Folder::Impl {
   Status sweep(const AdoptPlace& place);
   Status flush_copies(const AdoptPlace& place, std::vector<TaggedCopy>& copies) const;
   void discard(const AdoptPlace& place, std::vector<TaggedCopy>& copies) const;
+  bool number_is(const Record& record) const;
   Result<std::vector<TaggedCopy>> make_batch(const AdoptPlace& place, TagChange change,
                                              const std::vector<Record>& candidates, size_t most,
                                              Nanoseconds end, size_t* next);

@@ -125,9 +125,10 @@ int lose_power_at_every_call(const CrashCase& what, uint64_t outcomes, uint64_t 
   const auto leave_all = [&](const std::string& where, bool finished) {
     for (uint64_t i = 0; i < outcomes; ++i) {
       const uint64_t outcome = i < PowerLossFs::kFirstRandom ? i : seed + i;
-      left.emplace_back(
-          std::make_unique<TempDir>(quick_directory()),
-          Stop{"power lost " + where + ", seed " + std::to_string(outcome), finished});
+      left.emplace_back(std::make_unique<TempDir>(quick_directory()),
+                        Stop{"power lost " + where + ", outcome " + std::to_string(i) +
+                                 " of MH_TEST_SEED=" + std::to_string(seed),
+                             finished});
       power.leave(left.back().first->path(), outcome);
     }
   };

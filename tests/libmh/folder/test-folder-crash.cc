@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 //
 // A whole Folder whose process is killed, or whose machine loses power, at every call and inside of
-// writes. What must hold then is in tests/support/folder-cases.h.
+// writes. What must hold then is in tests/support/folder-cases.h. What a disk keeps of what was not
+// flushed is drawn by lot, anew in each run: MH_TEST_SEED=<seed> repeats one.
 #include <gtest/gtest.h>
 
+#include <cstdlib>
 #include <random>
 
 #include "tests/support/folder-cases.h"
@@ -12,7 +14,8 @@ namespace mh::test {
 namespace {
 
 uint64_t seed() {
-  static const uint64_t seed = std::random_device{}();
+  const char* given = std::getenv("MH_TEST_SEED");
+  static const uint64_t seed = given ? std::strtoull(given, nullptr, 0) : std::random_device{}();
   return seed;
 }
 

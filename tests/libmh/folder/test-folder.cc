@@ -489,6 +489,21 @@ TEST_P(AdoptionTest, PartsHardLinksAndLeavesTheOtherAlone) {
   EXPECT_EQ(mail("one"), text.str());
 }
 
+// By a name elsewhere that goes: the directory shows nothing of it.
+TEST_P(AdoptionTest, TagsAMessageWhoseChangeTimeMovedUnseen) {
+  put("1", mail("one"));
+  run("ln Mail/inbox/1 elsewhere");
+  sync();
+  run("rm elsewhere");
+  ASSERT_TRUE(client_.adopt_all());
+  EXPECT_EQ(mail("one"), read("1")) << "whoever moved it may have been a writer";
+  client_.reopen();
+  sync();
+  ASSERT_TRUE(client_.adopt_all());
+  EXPECT_EQ(mail("one"), read("1").substr(kTagLineSize));
+  expect_sane();
+}
+
 TEST_P(AdoptionTest, WaitsForAWriter) {
   put("1", mail("one"));
   sync();
