@@ -62,7 +62,7 @@ class Loops(case.MhTestCase):
         self.one_nmh = threading.Lock()
         self.delivered = threading.Event()
         self.shown = {}         # (box, validity, uid) -> message
-        self.read = {}          # (inode, mtime, size) -> message
+        self.read = {}          # (inode, ctime) -> message
         self.put(1, mail(100001))
         self.nmh.write_sequences("inbox", {"unseen": "1"})
         client = self.imap()
@@ -220,9 +220,9 @@ class Loops(case.MhTestCase):
         return found
 
     def id_in(self, path):
-        """The message in a file, which is read once."""
+        """The message in a file, which is read once as long as nobody renames it."""
         stat = os.stat(path)
-        key = (stat.st_ino, stat.st_mtime_ns, stat.st_size)
+        key = (stat.st_ino, stat.st_ctime_ns)
         if key not in self.read:
             with open(path, "rb") as file:
                 self.read[key] = content_id(file.read())
