@@ -421,7 +421,7 @@ Status Folder::Deduplication::change(Impl& folder, const Edit& edit) {
   SequencesFile::Hold* hold = hold_of(folder);
   if (hold != nullptr && in_file.print() != Sequences::parse(view.file.text).print()) {
     MH_TRY(folder.write_sequences(*hold, view.file.text, in_file, &view.file));
-    folder.journal->add_pending_sequences("");
+    folder.journal->add_sequences_written();
   }
   return change_private(folder, view.in_file, in_file, edit);
 }

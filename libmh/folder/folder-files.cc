@@ -138,13 +138,31 @@ void Folder::Impl::take_over_verified(std::vector<Record>* changed) {
   verified.clear();
 }
 
+// What another opening of the folder has found in this process may be newer.
+void Folder::Impl::take_left_listing() {
+  const Listing* left = location.root ? location.root->left_listing(location.guid) : nullptr;
+  if (left == nullptr || (listing && listing->taken_at >= left->taken_at)) return;
+  const auto stat = fs.fstat(dir.get());
+  if (stat && DirectoryStamp::of(*stat) == left->directory) listing = *left;
+}
+
+// Flags alone are no reason to go over the messages again, nor is a removal of ours that a moment
+// ago brought the listing up to date: as long as the stamps of the directory are those (list_again()
+// looks), the messages are. What may have come in the same tick is asked of the names when a client
+// waits; the pass that is owed to it comes with a sync that nobody waits for.
+bool Folder::Impl::listing_lasts(bool asked) {
+  take_left_listing();
+  if (!listing || !listing->whole || suspicious || waiting != 0) return false;
+  if (listing->settled()) return true;
+  if (!asked) return false;
+  const auto same = is_as_listed(fs, dir.get(), *listing);
+  return same && *same;
+}
+
 Status Folder::look(bool arrivals_first) {
   Impl& in = *impl_;
   MH_TRY(in.load_state());
-  // Flags alone are no reason to list a big folder again: it is still what it was.
-  const bool lasts = in.listing && in.listing->settled() && !in.suspicious &&
-                     in.state().alive.count() >= in.settings.big_folder;
-  if (!lasts) in.listing.reset();
+  if (!in.listing_lasts(!arrivals_first)) in.listing.reset();
   in.probes.clear();
   if (in.journal) MH_TRY(in.journal->refresh());
   in.probed = false;

@@ -274,7 +274,7 @@ Result<FlagMergeOutput> Folder::Impl::merge_and_write(SequencesFile::Hold& hold,
       merged.memory = memory_after(next);
     }
     MH_TRY(write_sequences(hold, file.text, next, &file, mended));
-    if (journal && writable()) journal->add_pending_sequences("");
+    if (journal && writable()) journal->add_sequences_written();
   }
   remember(merged.memory, file);
   return merged;

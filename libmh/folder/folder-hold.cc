@@ -60,6 +60,8 @@ Result<bool> Folder::Impl::listing_holds(OwnLock lock) {
   }
   if (same && listing->directory.mtime + kTick < listing->taken_at) return true;
   if (!same && lock == OwnLock::kNotInFolder) return false;
+  MH_TRY_SET(const bool as_listed, is_as_listed(fs, dir.get(), *listing));
+  if (as_listed) return true;
   MH_TRY_SET(const Listing again, scan_folder(fs, dir.get()));
   return again.whole && same_names(*listing, again);
 }

@@ -142,6 +142,8 @@ struct Folder::Impl {
 
   // folder-files.cc
   Status list_again(bool thorough);
+  void take_left_listing();
+  bool listing_lasts(bool asked);
   Result<Plan> plan_anew(bool thorough);
   Result<bool> look_for_arrivals();
   Status list_parts(size_t most);

@@ -163,11 +163,11 @@ Result<Folder::Impl::Carried> Folder::Impl::carry_public(SequencesFile::Hold& ho
     Status written;
     if (!same_sequences(carried, found) || text != file.text) {
       written = write_sequences(hold, file.text, carried, &file);
-      if (written) journal->add_pending_sequences("");
+      if (written) journal->add_sequences_written();
     }
     if (written) return Carried{std::move(carried), lost_some};
     if (written.error().kind() != ErrorKind::kBusy) return pass_on(written);
-    journal->add_pending_sequences("");  // nothing of it counts
+    journal->add_sequences_written();  // nothing of it counts
     MH_TRY(journal->append());
     if (attempt == kMostWrites) return pass_on(written);
   }
@@ -471,7 +471,7 @@ Result<size_t> Folder::Impl::pack_slice(const std::string& sequences_text) {
     return fail(ErrorKind::kBusy, location.folder + "/" + settings.sequences_name +
                                       " is half-written; the next IMAP session mends it");
   }
-  if (!state().pending_sequences.empty()) journal->add_pending_sequences("");
+  if (!state().pending_sequences.empty()) journal->add_sequences_written();
   MH_TRY(begin_renumbering(intent_of(moves, texts.sequences, texts.context)));
   Slice slice;
   Renumbered done;

@@ -212,7 +212,7 @@ Status Folder::Impl::mark_messages(SequencesFile::Hold& hold, std::span<const Ne
   put_flags(messages, &next);
   if (mended || text != file.text || next.hash_without_cur() != before) {
     MH_TRY(write_sequences(hold, file.text, next, &file, mended));
-    journal->add_pending_sequences("");
+    journal->add_sequences_written();
   }
   if (as_known) {
     now = known;

@@ -57,7 +57,7 @@ Status Folder::Impl::tidy_sequences_once() {
   if (stale.empty() && text == file.text && !has_problems(text)) return {};
   next.remove_numbers(stale);
   MH_TRY(write_sequences(hold, file.text, next, &file));
-  if (journal && writable()) journal->add_pending_sequences("");
+  if (journal && writable()) journal->add_sequences_written();
   return {};
 }
 
@@ -119,7 +119,7 @@ Result<uint32_t> Folder::give_number(const std::string& name) {
   next.remove_numbers(stale);
   if (next.hash_without_cur() != before) {
     MH_TRY(in.write_sequences(hold, file.text, next, &file));
-    if (in.journal && in.writable()) in.journal->add_pending_sequences("");
+    if (in.journal && in.writable()) in.journal->add_sequences_written();
   }
   in.listing.reset();
   MH_TRY(move_in(in.fs, in.dir.get(), name, in.dir.get(), number));

@@ -20,6 +20,7 @@ constexpr uint64_t kFoldLines = 512;
 constexpr uint64_t kFoldShare = 10;
 // Compaction: when the journal holds this many times more lines than facts.
 constexpr uint64_t kCompactShare = 4;
+constexpr uint64_t kLongLine = 2048;  // bytes for each of these: some lines have long texts
 
 bool before_uid(const Record& record, uint32_t uid) { return record.uid < uid; }
 
@@ -53,7 +54,12 @@ uint64_t stamp_of(const FileIdentity& file) {
 }
 
 Folder::Folder(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
-Folder::~Folder() = default;
+Folder::~Folder() {
+  Impl& in = *impl_;
+  const bool lasts = in.listing && in.listing->whole && in.waiting == 0 && !in.suspicious;
+  if (lasts && in.location.root)
+    in.location.root->leave_listing(in.location.guid, std::move(*in.listing));
+}
 
 Result<std::unique_ptr<Folder>> Folder::open(Fs& fs, Root& root, const std::string& path,
                                              FolderSettings settings, HintsOf hints_of) {
@@ -349,7 +355,8 @@ Status Folder::maintain(bool at_once) {
     if (const auto since = in.journal->changed_since(header->folded_to)) unfolded = since->count();
   }
   const uint64_t few = std::max<uint64_t>(kFoldLines, in.records.size() / kFoldShare);
-  if (unfolded < few && !std::exchange(in.fold_now, false)) return {};
+  const bool few_news = unfolded < few && !std::exchange(in.fold_now, false);
+  if (few_news && in.journal->offset() < kFoldLines * kLongLine) return {};
   // A file may forget what was never flushed, the journal then must not.
   const auto leaves = [&](const Record& record) {
     return record.has(Record::kTagged) && (record.has(Record::kTagFlushed) || !in.settings.flush);
@@ -357,7 +364,11 @@ Status Folder::maintain(bool at_once) {
   const uint64_t untagged =
       static_cast<uint64_t>(in.records.size() - static_cast<size_t>(std::count_if(
                                                     in.records.begin(), in.records.end(), leaves)));
-  if (facts.lines > kCompactShare * (untagged + facts.tombstones.size() + kFoldLines)) {
+  const uint64_t kept_lines = untagged + facts.tombstones.size() + kFoldLines;
+  const bool is_long =
+      facts.lines > kCompactShare * kept_lines || in.journal->offset() > kLongLine * kept_lines;
+  if (few_news && !is_long) return {};
+  if (is_long) {
     MH_TRY(in.fs.fsync(in.dir.get()));  // the names of the tagged files
     JournalState kept = facts;
     kept.records.clear();

@@ -75,17 +75,14 @@ std::vector<Sequences> versions_until(std::span<const std::string> recent, Nanos
 
 }  // namespace
 
-std::string print_sequences_write(const SequencesWrite& write) {
-  std::string text;
-  text.reserve(kFields * kDigits + write.before.size() + write.after.size());
-  append_hex64(text, write.before.size());
-  append_hex64(text, static_cast<uint64_t>(write.at));
-  append_hex64(text, write.mended ? 1 : 0);
-  append_hex64(text, write.inode);
-  append_hex64(text, static_cast<uint64_t>(write.birth));
-  text += write.before;
-  text += write.after;
-  return text;
+PendingSequences print_sequences_write(const SequencesWrite& write) {
+  std::string head;
+  append_hex64(head, write.before.size());
+  append_hex64(head, static_cast<uint64_t>(write.at));
+  append_hex64(head, write.mended ? 1 : 0);
+  append_hex64(head, write.inode);
+  append_hex64(head, static_cast<uint64_t>(write.birth));
+  return {std::move(head), std::string(write.before), std::string(write.after)};
 }
 
 std::optional<SequencesWrite> parse_sequences_write(std::string_view text) {

@@ -21,6 +21,7 @@
 #include <string_view>
 
 #include "libmh/format/sequences.h"
+#include "libmh/store/journal.h"
 #include "libmh/system/fs.h"
 
 namespace mh {
@@ -29,7 +30,7 @@ namespace mh {
 // for one.
 inline constexpr Nanoseconds kHeldVersion = 5 * kSecond;
 
-// One write of ours, as the journal has it (JournalState::pending_sequences). Views of that text.
+// One write of ours, as the journal has it: PendingSequences, whose head has all but the texts.
 struct SequencesWrite {
   Nanoseconds at = 0;
   bool mended = false;  // what was overwritten was put back by it: versions before it are void
@@ -38,7 +39,8 @@ struct SequencesWrite {
   std::string_view before;
   std::string_view after;
 };
-std::string print_sequences_write(const SequencesWrite& write);
+PendingSequences print_sequences_write(const SequencesWrite& write);
+// From JournalState::pending_sequences; views of that text.
 std::optional<SequencesWrite> parse_sequences_write(std::string_view text);
 
 // What `found`, read from a file with these stamps, should say; nullopt when nothing is missing.

@@ -174,6 +174,30 @@ Result<Listing> Scanner::after(uint32_t highest) {
 
 Result<Listing> scan_folder(Fs& fs, int dir) { return Scanner(fs, dir).whole_folder(); }
 
+Result<bool> is_as_listed(Fs& fs, int dir, const Listing& listing) {
+  const auto same_stamps = [&]() -> Result<bool> {
+    MH_TRY_SET(const FileStat stat, fs.fstat(dir));
+    return DirectoryStamp::of(stat) == listing.directory;
+  };
+  MH_TRY_SET(bool same, same_stamps());
+  if (!same) return false;
+  std::vector<std::pair<uint32_t, uint64_t>> found;
+  found.reserve(listing.entries.size());
+  MH_TRY(fs.list(dir, [&](const DirEntry& entry) {
+    same = entry.type != FileType::kUnknown;
+    const auto number = message_number(entry.name);
+    if (number && entry.type == FileType::kRegular) found.emplace_back(*number, entry.inode);
+    return same;
+  }));
+  if (!same) return false;
+  std::ranges::sort(found);
+  same = std::ranges::equal(found, listing.entries, [](const auto& name, const Entry& entry) {
+    return name.first == entry.number && name.second == entry.file.inode;
+  });
+  if (!same) return false;
+  return same_stamps();
+}
+
 Result<uint32_t> highest_number(Fs& fs, int dir) {
   uint32_t highest = 0;
   MH_TRY(fs.list(dir, [&](const DirEntry& entry) {

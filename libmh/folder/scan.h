@@ -69,6 +69,11 @@ struct Listing {
 // them the error is returned.
 Result<Listing> scan_folder(Fs& fs, int dir);
 
+// Whether the folder still has the messages of a whole listing under the numbers that it tells, as
+// far as names and inode numbers show: no statx per message. False also where readdir does not say
+// what a name is, and when the directory has changed since.
+Result<bool> is_as_listed(Fs& fs, int dir, const Listing& listing);
+
 // The highest number of any message, 0 for none: names only.
 Result<uint32_t> highest_number(Fs& fs, int dir);
 

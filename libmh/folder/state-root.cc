@@ -333,6 +333,14 @@ Result<bool> StateRoot::read_unlisted() {
   return found;
 }
 
+void StateRoot::leave_listing(const Guid& guid, Listing listing) {
+  left_listing_.emplace(guid, std::move(listing));
+}
+
+const Listing* StateRoot::left_listing(const Guid& guid) const {
+  return left_listing_ && left_listing_->first == guid ? &left_listing_->second : nullptr;
+}
+
 Status StateRoot::record(const Guid& guid, const DirectoryIdentity& directory) {
   MH_TRY(reload());
   return append(state_line(guid, directory), false);

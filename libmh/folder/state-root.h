@@ -24,8 +24,10 @@
 #include <optional>
 #include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
+#include "libmh/folder/scan.h"
 #include "libmh/format/tag-line.h"
 #include "libmh/result.h"
 #include "libmh/store/journal.h"
@@ -83,6 +85,11 @@ class StateRoot {
   // replaced since.
   std::optional<Guid> with_uidvalidity(uint32_t uidvalidity);
 
+  // The last listing of the folder that was closed last, for who opens it again in this process:
+  // Dovecot does so for each MOVE. One, for it is as large as the folder.
+  void leave_listing(const Guid& guid, Listing listing);
+  const Listing* left_listing(const Guid& guid) const;
+
   // --- under the list lock ---
   Result<FolderLock> lock(Nanoseconds timeout);
   // Takes in the states that the catalogue has lost. Returns whether there were any.
@@ -126,6 +133,7 @@ class StateRoot {
   std::map<std::pair<uint64_t, Nanoseconds>, std::vector<Guid>> by_identity_;
   std::map<uint32_t, Guid> by_uidvalidity_;  // as far as asked about
   std::set<Guid> asked_;
+  std::optional<std::pair<Guid, Listing>> left_listing_;
 };
 
 }  // namespace mh

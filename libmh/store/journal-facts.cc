@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include "libmh/store/journal-facts.h"
 
+#include <algorithm>
 #include <limits>
 #include <utility>
 
+#include "libmh/format/fingerprint.h"
 #include "libmh/format/journal-line.h"
 
 namespace mh {
@@ -140,12 +142,54 @@ bool apply_alive(JournalLineReader& line, JournalState& state) {
   return true;
 }
 
-// S <text>
-bool apply_pending_sequences(JournalLineReader& line, JournalState& state) {
-  std::string text;
-  if (!line.text(text).end()) return false;
+// A text without the blanks that it is padded with. Where an entry goes, the rest moves up and the
+// blanks do not.
+std::string_view without_padding(std::string_view text) {
+  return text.substr(0, text.find_last_not_of(" \n") + 1);
+}
+
+// How one text became another, both without their padding, that has its beginning and its end; and
+// the padding of the other. Text: string or view.
+template <typename Text>
+struct Edit {
+  size_t prefix = 0;
+  size_t suffix = 0;
+  Text middle;
+  Text padding;
+};
+
+Edit<std::string_view> edit_between(std::string_view from, std::string_view to) {
+  const std::string_view padding = to.substr(without_padding(to).size());
+  from = without_padding(from);
+  to = without_padding(to);
+  const auto differs = std::ranges::mismatch(from, to);
+  const auto prefix = static_cast<size_t>(differs.in1 - from.begin());
+  const auto back = std::mismatch(from.rbegin(), from.rend() - static_cast<ptrdiff_t>(prefix),
+                                  to.rbegin(), to.rend() - static_cast<ptrdiff_t>(prefix));
+  const auto suffix = static_cast<size_t>(back.first - from.rbegin());
+  return {prefix, suffix, to.substr(prefix, to.size() - prefix - suffix), padding};
+}
+
+std::optional<std::string> edited(std::string_view from, const Edit<std::string>& edit) {
+  from = without_padding(from);
+  if (edit.prefix > from.size() || edit.suffix > from.size() - edit.prefix) return std::nullopt;
+  std::string text(from.substr(0, edit.prefix));
+  text += edit.middle;
+  text += from.substr(from.size() - edit.suffix);
+  text += edit.padding;
+  return text;
+}
+
+void write_edit(JournalLineWriter& line, const Edit<std::string_view>& edit) {
+  line.number(edit.prefix).number(edit.suffix).text(edit.middle).text(edit.padding);
+}
+
+void read_edit(JournalLineReader& line, Edit<std::string>& edit) {
+  line.number(edit.prefix).number(edit.suffix).text(edit.middle).text(edit.padding);
+}
+
+void remember_sequences(std::string text, JournalState& state) {
   state.pending_sequences = std::move(text);
-  if (state.pending_sequences.empty()) return true;
   std::vector<std::string>& recent = state.recent_sequences;
   recent.push_back(state.pending_sequences);
   size_t bytes = 0;
@@ -156,6 +200,44 @@ bool apply_pending_sequences(JournalLineReader& line, JournalState& state) {
     ++kept;
   }
   recent.erase(recent.begin(), recent.end() - static_cast<ptrdiff_t>(kept));
+}
+
+// S <text>
+bool apply_pending_sequences(JournalLineReader& line, JournalState& state) {
+  std::string text;
+  if (!line.text(text).end()) return false;
+  if (text.empty()) {
+    state.pending_sequences.clear();
+    return true;
+  }
+  state.sequences_base = text;
+  remember_sequences(std::move(text), state);
+  return true;
+}
+
+// E <fingerprint of the base> <head> <before, as an edit of the base> <after, as one of before>, an
+// edit being <bytes kept at the start> <bytes kept at the end> <what stands between them> <padding>
+bool apply_edited_sequences(JournalLineReader& line, JournalState& state) {
+  uint64_t base = 0;
+  std::string head;
+  Edit<std::string> first;
+  Edit<std::string> second;
+  line.hash(base).text(head);
+  read_edit(line, first);
+  read_edit(line, second);
+  if (!line.end()) return false;
+  if (base != fingerprint(state.sequences_base)) {
+    // Of a journal that lost a line in between: what was written is not known.
+    state.pending_sequences.clear();
+    state.recent_sequences.clear();
+    state.sequences_base.clear();
+    return true;
+  }
+  const auto before = edited(state.sequences_base, first);
+  auto after = before ? edited(*before, second) : std::nullopt;
+  if (!after) return false;
+  state.sequences_base = *after;
+  remember_sequences(head + *before + *after, state);
   return true;
 }
 
@@ -385,6 +467,15 @@ void print_pending_sequences(std::string& out, std::string_view text) {
   JournalLineWriter(out, 'S').text(text).end();
 }
 
+void print_pending_sequences(std::string& out, std::string_view base,
+                             const PendingSequences& text) {
+  JournalLineWriter line(out, 'E');
+  line.hash(fingerprint(base)).text(text.head);
+  write_edit(line, edit_between(base, text.before));
+  write_edit(line, edit_between(text.before, text.after));
+  line.end();
+}
+
 void print_pending_flags(std::string& out, std::string_view text) {
   JournalLineWriter(out, 'Q').text(text).end();
 }
@@ -483,6 +574,8 @@ Applied apply_line(std::string_view text, JournalState& state) {
       return {apply_alive(line, state)};
     case 'S':
       return {apply_pending_sequences(line, state)};
+    case 'E':
+      return {apply_edited_sequences(line, state)};
     case 'Q':
       return {apply_pending_flags(line, state)};
     case 'A':

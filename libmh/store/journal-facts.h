@@ -54,6 +54,8 @@ void print_record(std::string& out, const Record& record);
 void print_tombstone(std::string& out, const Tombstone& tombstone);
 void print_alive(std::string& out, const NumberSet& uids);  // several lines when they are many
 void print_pending_sequences(std::string& out, std::string_view text);
+// As an E line; `base` is JournalState::sequences_base of the lines before it.
+void print_pending_sequences(std::string& out, std::string_view base, const PendingSequences& text);
 void print_pending_flags(std::string& out, std::string_view text);
 void print_undecided(std::string& out, const NumberSet& uids);
 void print_option(std::string& out, std::string_view option, bool on);

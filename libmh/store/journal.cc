@@ -245,6 +245,7 @@ Result<bool> Journal::reload(NumberSet* changed) {
     add_all_uids(fresh.state_, *changed);
   }
   fresh.pending_ = std::move(pending_);
+  fresh.pending_sequences_ = std::move(pending_sequences_);
   fresh.impossible_ = impossible_;
   *this = std::move(fresh);
   return true;
@@ -331,8 +332,10 @@ void Journal::add_tombstone(const Tombstone& tombstone) {
   impossible_ |= !is_possible_uid(tombstone.uid);
   print_tombstone(pending_, tombstone);
 }
-void Journal::add_pending_sequences(std::string_view text) {
-  print_pending_sequences(pending_, text);
+void Journal::add_pending_sequences(PendingSequences text) { pending_sequences_ = std::move(text); }
+void Journal::add_sequences_written() {
+  pending_sequences_.reset();
+  print_pending_sequences(pending_, "");
 }
 void Journal::add_pending_flags(std::string_view text) { print_pending_flags(pending_, text); }
 void Journal::add_undecided(const NumberSet& uids) { print_undecided(pending_, uids); }
@@ -369,11 +372,12 @@ Status Journal::reserve_uids(uint32_t next, uint32_t count) {
 
 void Journal::discard_pending() {
   pending_.clear();
+  pending_sequences_.reset();
   impossible_ = false;
 }
 
 Status Journal::append() {
-  if (pending_.empty()) return {};
+  if (!has_pending()) return {};
   if (impossible_) return fail(ErrorKind::kInvalid, "impossible facts for a journal");
   if (!writable_) return fail(ErrorKind::kReadOnly, std::string(kName) + " cannot be written");
   if (state_.rolled_back || flush_failed_) return rewrite(true);
@@ -386,8 +390,13 @@ Status Journal::append() {
     own_.size = offset_;
     bad_line_ = false;
   }
+  // An edit of the text that stands there now, which is another when others come before us.
+  const size_t others = pending_.size();
+  if (pending_sequences_)
+    print_pending_sequences(pending_, state_.sequences_base, *pending_sequences_);
   const Status written = fs_->pwrite(fd_.get(), pending_.data(), pending_.size(), offset_);
   if (!written) {
+    pending_.resize(others);
     if (!fs_->truncate(fd_.get(), offset_)) {
       own_.size = kUnknownSize;
     } else if (flushed_to_ == offset_) {
@@ -398,6 +407,7 @@ Status Journal::append() {
   own_.size += pending_.size();
   take_lines(pending_);
   std::string().swap(pending_);  // after a first sync of a large folder it has many megabytes
+  pending_sequences_.reset();
   return {};
 }
 
@@ -429,10 +439,15 @@ Status Journal::rewrite(bool with_pending) {
     apply_line(rest.substr(0, newline), facts);
     rest.remove_prefix(newline + 1);
   }
+  if (with_pending && pending_sequences_) {
+    const PendingSequences& text = *pending_sequences_;
+    facts.pending_sequences = text.head + text.before + text.after;
+  }
   MH_TRY_SET(Journal fresh,
              create(*fs_, state_dir_, std::move(facts), stat.mode & 07777, stat.gid, true));
   if (!with_pending) {
     fresh.pending_ = std::move(pending_);
+    fresh.pending_sequences_ = std::move(pending_sequences_);
     fresh.impossible_ = impossible_;
   }
   *this = std::move(fresh);

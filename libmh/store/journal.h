@@ -18,6 +18,8 @@
 //   S  the sequences file as it was, and the text about to be written over it, in the form of
 //      libmh/folder/overwritten.h (empty: it was written). The last few are remembered until a
 //      message gets another number or is dropped, for they speak of numbers
+//   E  the same, told by what it has of the text of the S or E line before it: where thousands of
+//      messages are in sequences, one flag more is a few bytes
 //   Q  flag changes that could not be brought to the sequences file for over a minute
 //   A  all UIDs of arrivals of which nobody has decided yet whether they are seen
 //   O  an option of the folder, such as "notag"
@@ -109,6 +111,13 @@ inline constexpr const char* kWorkshopInFolder = "workshop-in-folder";
 // Option (O): annotations were found at the first sight of the folder, and no index was told yet.
 inline constexpr const char* kUntoldAnnotations = "untold-annotations";
 
+// What an S or E line tells: together one text.
+struct PendingSequences {
+  std::string head;
+  std::string before;
+  std::string after;
+};
+
 // All facts, as they stand after the last line read.
 struct JournalState {
   JournalHeader header;
@@ -121,6 +130,7 @@ struct JournalState {
   std::map<uint32_t, Tombstone> tombstones;
   std::string pending_sequences;                  // see S
   std::vector<std::string> recent_sequences;      // the last of these, oldest first; see there
+  std::string sequences_base;                     // what the next E line is an edit of
   std::vector<std::string> pending_flags;         // see Q, oldest first; opaque here
   NumberSet undecided;                            // see A
   std::set<std::string> options;                  // see O
@@ -174,7 +184,8 @@ class Journal {
   void add_directory(const DirectoryIdentity& directory);
   void add_record(const Record& record);
   void add_tombstone(const Tombstone& tombstone);
-  void add_pending_sequences(std::string_view text);
+  void add_pending_sequences(PendingSequences text);
+  void add_sequences_written();
   void add_pending_flags(std::string_view text);  // "" clears all
   void add_undecided(const NumberSet& uids);      // replaces the set
   void add_option(std::string_view option, bool on);
@@ -189,7 +200,7 @@ class Journal {
   // Collects an N line, if one is needed for giving out `count` UIDs from `next` on. kInvalid when
   // so many are not left: the folder needs a new UIDVALIDITY.
   Status reserve_uids(uint32_t next, uint32_t count);
-  bool has_pending() const { return !pending_.empty(); }
+  bool has_pending() const { return !pending_.empty() || pending_sequences_; }
   void discard_pending();
 
   // Writes what was collected, cutting off a torn tail first; under the same hold of the lock as
@@ -238,7 +249,8 @@ class Journal {
   uint64_t flushed_to_ = 0;
   std::vector<LineEnd> lines_;
   std::string pending_;
-  bool impossible_ = false;  // something in pending_ can be no fact
+  std::optional<PendingSequences> pending_sequences_;  // behind it
+  bool impossible_ = false;                            // something in pending_ can be no fact
   JournalState state_;
 };
 

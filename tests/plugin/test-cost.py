@@ -224,6 +224,30 @@ class Changes(Traced):
         self.assertEqual(self.listings(then, "big"), 1, "one pass over the directory")
         self.assertEqual(self.listings(store, "big"), 0, "a flag is no reason to list the folder")
 
+    def test_removals_one_by_one_do_not_go_over_all_messages_each_time(self):
+        self.fill("burst", LARGE)
+        self.settled("burst")
+        removals = self.session(
+            'SELECT "burst"', 'CREATE "there"', "UID STORE 1:3 +FLAGS.SILENT (\\Deleted)",
+            "UID EXPUNGE 1", "UID EXPUNGE 2", "UID EXPUNGE 3",
+            'UID MOVE 11 "there"', 'UID MOVE 12 "there"', 'UID MOVE 13 "there"')[-5:]
+        for calls in (removals[0], removals[1], removals[3], removals[4]):
+            looked = [call for call in calls
+                      if call.on(re.escape(self.nmh.folder("burst")) + r">, \"\d")]
+            self.assertLess(len(looked), 12)
+        self.assertEqual(sorted(self.nmh.numbers("burst"))[:8], [4, 5, 6, 7, 8, 9, 10, 14])
+
+    def test_one_flag_more_is_little_to_journal_where_many_messages_have_flags(self):
+        self.fill("flags", LARGE)
+        self.nmh.write_sequences("flags", {"unseen": "1", "odd": " ".join(
+            str(n) for n in range(1, LARGE, 2))})
+        self.settled("flags")
+        *_, store = self.session('SELECT "flags"', "STORE 3 +FLAGS.SILENT (\\Flagged)",
+                                 "STORE 5 +FLAGS.SILENT (\\Flagged)")
+        journalled = sum(int(BYTES.search(call.line).group(1)) for call in store
+                         if call.name == "pwrite64" and call.on("/journal>"))
+        self.assertLess(journalled, 500)
+
     def listings(self, calls, folder):
         return len([call for call in calls if call.name == "openat"
                     and call.on(re.escape(self.nmh.folder(folder)) + r'>, "\."')])

@@ -21,7 +21,8 @@ using ::testing::IsEmpty;
 
 TEST(SequencesWriteTest, IsReadBackAsItWasWritten) {
   const SequencesWrite write = {5 * kSecond, true, 17, 3 * kSecond, "a: 1\n", "a: 1-2\n"};
-  const std::string text = print_sequences_write(write);
+  const PendingSequences printed = print_sequences_write(write);
+  const std::string text = printed.head + printed.before + printed.after;
   const auto read = parse_sequences_write(text);
   ASSERT_TRUE(read);
   EXPECT_EQ(write.at, read->at);

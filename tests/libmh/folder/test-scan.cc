@@ -221,6 +221,29 @@ TEST_F(ScanTest, ProbingFindsWhatWasAppended) {
   EXPECT_EQ(fs.count(), 4);
 }
 
+TEST_F(ScanTest, NamesAndInodesTellWhetherTheMessagesAreThoseOfAListing) {
+  for (const char* name : {"2", "1", "12", ",3", "README"}) dir.write(name, "x");
+  dir.make_dir("3");
+  const Listing listing = *scan_folder(fs, dir.fd());
+  fs.reset();
+  EXPECT_TRUE(*is_as_listed(fs, dir.fd(), listing));
+  EXPECT_EQ(0, fs.count(FsCall::kStat)) << "no message is looked at";
+  Listing renamed = listing;
+  renamed.entries.back().number = 13;
+  EXPECT_FALSE(*is_as_listed(fs, dir.fd(), renamed));
+  Listing replaced = listing;
+  ++replaced.entries.front().file.inode;
+  EXPECT_FALSE(*is_as_listed(fs, dir.fd(), replaced));
+  Listing shorter = listing;
+  shorter.entries.pop_back();
+  EXPECT_FALSE(*is_as_listed(fs, dir.fd(), shorter));
+  UntoldFs untold;
+  EXPECT_FALSE(*is_as_listed(untold, dir.fd(), listing));
+  fs.before(FsCall::kFstat, fs.count(FsCall::kFstat) + 2, [&] { dir.write("5", "x"); });
+  EXPECT_FALSE(*is_as_listed(fs, dir.fd(), listing)) << "it changed while it was read";
+  EXPECT_FALSE(*is_as_listed(fs, dir.fd(), listing));
+}
+
 TEST_F(ScanTest, ProbingSkipsWhatIsNoMessage) {
   dir.make_dir("2");
   ASSERT_EQ(::mkfifo(dir.path("3").c_str(), 0600), 0);

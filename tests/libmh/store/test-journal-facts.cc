@@ -173,6 +173,50 @@ TEST(JournalFacts, EmptyTextsAndOptionsTurnedOffClear) {
   EXPECT_TRUE(state.options.empty());
 }
 
+TEST(JournalFacts, AWriteOfTheSequencesIsToldAsAnEditOfTheOneBefore) {
+  std::string numbers = "unseen:";
+  for (int i = 1; i < 5000; i += 2) numbers += " " + std::to_string(i);
+  const std::string flagged = "\nflagged: 7\n";
+  const PendingSequences writes[] = {
+      {"first ", "", numbers + flagged},
+      {"second ", numbers + flagged, numbers + " 5001" + flagged},
+      {"third ", numbers + " 5001" + flagged, numbers + "\nflagged: 7     \n"},
+      {"removed ", numbers + "\nflagged: 7     \n",
+       numbers.substr(0, 7) + numbers.substr(9) + "\nflagged: 7       \n"},
+      {"fourth ", "others wrote this\n", "a\na\na\n"},
+      {"fifth ", "a\na\na\n", "a\na\n"},
+      {"sixth ", "a\na\n", ""},
+      {"seventh ", "", "%"},
+  };
+  JournalState state;
+  for (const PendingSequences& write : writes) {
+    std::string line;
+    print_pending_sequences(line, state.sequences_base, write);
+    ASSERT_TRUE(apply_all(line, state)) << write.head;
+    EXPECT_EQ(write.head + write.before + write.after, state.pending_sequences);
+    EXPECT_EQ(write.after, state.sequences_base);
+    EXPECT_TRUE(write.head == "first " || line.size() < 120) << line;
+  }
+  EXPECT_EQ(std::size(writes), state.recent_sequences.size());
+}
+
+TEST(JournalFacts, AnEditOfATextThatIsLostTellsNothing) {
+  JournalState state;
+  std::string lost, line, next;
+  print_pending_sequences(lost, "", {"1 ", "", "unseen: 1\n"});
+  print_pending_sequences(line, "unseen: 1\n", {"2 ", "unseen: 1\n", "unseen: 1-2\n"});
+  print_pending_sequences(next, "unseen: 1-2\n", {"3 ", "unseen: 1-2\n", "unseen: 1-3\n"});
+  ASSERT_TRUE(apply_all(line + next, state));
+  EXPECT_EQ("", state.pending_sequences);
+  EXPECT_TRUE(state.recent_sequences.empty());
+  ASSERT_TRUE(apply_all(lost + line + next, state));
+  EXPECT_EQ("3 unseen: 1-2\nunseen: 1-3\n", state.pending_sequences);
+  std::string too_much = "E ";
+  append_hex64(too_much, fingerprint(state.sequences_base));
+  EXPECT_FALSE(apply_all(line_of(too_much + " % 10 10 % % 0 0 % %") + "\n", state));
+  EXPECT_EQ("3 unseen: 1-2\nunseen: 1-3\n", state.pending_sequences) << "a bad line is none";
+}
+
 TEST(JournalFacts, ADroppedUidNeverReturns) {
   JournalState state;
   std::string lines;

@@ -136,7 +136,7 @@ TEST_F(JournalTest, WhatWasAppendedIsStateAndIsReadAgain) {
   journal.add_record(record_of(1));
   journal.add_record(record_of(2));
   journal.add_tombstone(tombstone_of(1));
-  journal.add_pending_sequences("unseen: 2\n");
+  journal.add_pending_sequences({"head ", "unseen: 1\n", "unseen: 2\n"});
   journal.add_pending_flags("x");
   journal.add_option("notag", true);
   EXPECT_TRUE(journal.has_pending());
@@ -152,7 +152,7 @@ TEST_F(JournalTest, WhatWasAppendedIsStateAndIsReadAgain) {
     EXPECT_EQ((NumberSet{2}), state->alive);
     EXPECT_EQ(record_of(2), state->records.at(2));
     EXPECT_EQ(tombstone_of(1), state->tombstones.at(1));
-    EXPECT_EQ("unseen: 2\n", state->pending_sequences);
+    EXPECT_EQ("head unseen: 1\nunseen: 2\n", state->pending_sequences);
     EXPECT_EQ(std::vector<std::string>{"x"}, state->pending_flags);
     EXPECT_TRUE(state->options.contains("notag"));
     EXPECT_FALSE(state->rolled_back);
@@ -569,11 +569,30 @@ TEST_F(JournalTest, AnEndlessLineIsSkipped) {
   EXPECT_EQ((NumberSet{1, 2, 3}), journal.state().alive);
 }
 
+TEST_F(JournalTest, AWriteOfTheSequencesIsAnEditOfWhatStandsThereWhenItIsAppended) {
+  Journal journal = create();
+  Journal other = open();
+  const std::string text(10000, 'x');
+  journal.add_pending_sequences({"", "", text});
+  ASSERT_TRUE(journal.append());
+  other.add_pending_sequences({"", text, text + "y"});
+  EXPECT_FALSE(other.append()) << "it was not read again";
+  ASSERT_TRUE(other.refresh());
+  journal.add_pending_sequences({"", text, text + "z"});
+  ASSERT_TRUE(other.append());
+  ASSERT_TRUE(journal.refresh());
+  ASSERT_TRUE(journal.append());
+  EXPECT_EQ(text + text + "z", journal.state().pending_sequences);
+  EXPECT_EQ(journal.state().pending_sequences, open().state().pending_sequences);
+  EXPECT_EQ(text + text + "y", open().state().recent_sequences.at(1));
+  EXPECT_LT(dir_.read("journal").size(), 11000u);
+}
+
 TEST_F(JournalTest, LongTextsSurvive) {
   Journal journal = create();
   std::string text;
   for (int i = 0; i < 3 << 20; ++i) text.push_back(static_cast<char>(i * 7));
-  journal.add_pending_sequences(text);
+  journal.add_pending_sequences({"", text, ""});
   ASSERT_TRUE(journal.append());
   EXPECT_TRUE(open().state().pending_sequences == text);
 }
