@@ -143,8 +143,7 @@ Status Dedup::put_back(const std::string& path) {
   MH_TRY_SET(Root* const root, job_.tree.root(false));
   const auto known = root->find(path);
   if (!known && known.error().kind() == ErrorKind::kNotFound) return {};
-  MH_TRY_SET(const std::unique_ptr<Folder> folder,
-             Folder::open(job_.tree.fs(), *root, path, job_.tree.settings(path), {}));
+  MH_TRY_SET(const std::unique_ptr<Folder> folder, job_.tree.open_folder(path));
   return folder->put_back_interrupted();
 }
 
@@ -198,9 +197,7 @@ Result<Folder*> Dedup::open(std::unique_ptr<Folder>* slot, uint32_t* is_open, ui
   if (*is_open != folder) {
     slot->reset();
     *is_open = UINT32_MAX;
-    MH_TRY_SET(Root* const root, job_.tree.root(false));
-    MH_TRY_SET(*slot, Folder::open(job_.tree.fs(), *root, paths_[folder],
-                                   job_.tree.settings(paths_[folder]), {}));
+    MH_TRY_SET(*slot, job_.tree.open_folder(paths_[folder]));
     *is_open = folder;
   }
   return slot->get();
@@ -214,8 +211,7 @@ Status Dedup::move_batch(std::span<const Task> batch) {
   }
   if (target_path_ && !target_) {
     MH_TRY_SET(Root* const root, job_.tree.root(false));
-    MH_TRY_SET(target_, Folder::open(job_.tree.fs(), *root, *target_path_,
-                                     job_.tree.settings(*target_path_), {}));
+    MH_TRY_SET(target_, job_.tree.open_folder(*target_path_));
     MH_TRY(root->make_folder(*target_path_));
   }
   std::vector<CopyToRemove> items(batch.size());

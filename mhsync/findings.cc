@@ -342,9 +342,8 @@ void check_states(Fs& fs, const StateRoot& states, const Directories& directorie
 }  // namespace
 
 Result<Findings> find_in_folder(Job& job, const std::string& path) {
-  MH_TRY_SET(Root* const root, job.tree.root(true));
   Fs& fs = job.tree.fs();
-  MH_TRY_SET(const FolderView view, look_at_folder(fs, *root, path, job.tree.settings(path)));
+  MH_TRY_SET(const FolderView view, job.tree.look_at(path));
   if (view.journal_error) return tl::unexpected(*view.journal_error);
   MH_TRY_SET(const Fd dir, fs.open(AT_FDCWD, view.folder.c_str(), O_RDONLY | O_DIRECTORY));
   Findings found;

@@ -38,9 +38,7 @@ void note(const Findings& findings, Remedy remedy, const Status& done, const std
 // What only the folder's own process may do: all of it under its lock.
 Status fix_names_and_sequences(Job& job, const std::string& path, const Findings& findings,
                                Cures* cures) {
-  MH_TRY_SET(Root* const root, job.tree.root(false));
-  MH_TRY_SET(const std::unique_ptr<Folder> folder,
-             Folder::open(job.tree.fs(), *root, path, job.tree.settings(path), {}));
+  MH_TRY_SET(const std::unique_ptr<Folder> folder, job.tree.open_folder(path));
   MH_TRY(folder->look(false));
   MH_TRY(folder->lock());
   const FolderUnlock unlock(*folder);

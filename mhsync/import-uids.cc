@@ -95,9 +95,7 @@ Result<ExitCode> import_folder(Job& job, const std::string& path) {
     outcome.given = listing.entries.size() - outcome.taken;
     return tell(job, folder, *foreign, outcome);
   }
-  MH_TRY_SET(Root* const root, job.tree.root(false));
-  MH_TRY_SET(const std::unique_ptr<Folder> opened,
-             Folder::open(fs, *root, path, job.tree.settings(path), {}));
+  MH_TRY_SET(const std::unique_ptr<Folder> opened, job.tree.open_folder(path));
   MH_TRY_SET(outcome, opened->take_over_uids(*foreign));
   return tell(job, folder, *foreign, outcome);
 }

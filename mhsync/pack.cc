@@ -37,9 +37,7 @@ ExitCode tell(Job& job, const std::string& folder, const Done& done) {
 
 // All that will have a UID by then.
 Result<ExitCode> tell_what_would_be(Job& job, const std::string& path) {
-  MH_TRY_SET(Root* const root, job.tree.root(true));
-  MH_TRY_SET(const FolderView view,
-             look_at_folder(job.tree.fs(), *root, path, job.tree.settings(path)));
+  MH_TRY_SET(const FolderView view, job.tree.look_at(path));
   if (view.journal_error) return tl::unexpected(*view.journal_error);
   std::vector<NumberedFile> files;
   for (const Entry& entry : view.listing.entries) files.push_back({entry.number, 1});
@@ -59,11 +57,9 @@ Status fold(Folder& folder) {
 
 Result<ExitCode> pack_folder(Job& job, const std::string& path) {
   if (job.options.dry_run) return tell_what_would_be(job, path);
-  MH_TRY_SET(Root* const root, job.tree.root(false));
-  MH_TRY_SET(const bool no_folder, root->is_noselect(path));
+  MH_TRY_SET(const bool no_folder, job.tree.is_noselect(path));
   if (no_folder) return ExitCode::kClean;
-  MH_TRY_SET(const std::unique_ptr<Folder> folder,
-             Folder::open(job.tree.fs(), *root, path, job.tree.settings(path), {}));
+  MH_TRY_SET(const std::unique_ptr<Folder> folder, job.tree.open_folder(path));
   Done done;
   {
     Progress progress(job.tree.fs(), !job.options.quiet && !job.options.json, Tree::display(path));

@@ -148,9 +148,7 @@ void tell(Job& job, const std::string& folder, const Done& done, uint64_t remain
 }
 
 Result<ExitCode> tell_what_would_be(Job& job, const std::string& path) {
-  MH_TRY_SET(Root* const root, job.tree.root(true));
-  MH_TRY_SET(const FolderView view,
-             look_at_folder(job.tree.fs(), *root, path, job.tree.settings(path)));
+  MH_TRY_SET(const FolderView view, job.tree.look_at(path));
   if (view.journal_error) return tl::unexpected(*view.journal_error);
   Done done;
   done.given = view.without_uid().count();
@@ -170,11 +168,9 @@ Result<ExitCode> tell_what_would_be(Job& job, const std::string& path) {
 
 Result<ExitCode> reindex_folder(Job& job, const std::string& path) {
   if (job.options.dry_run) return tell_what_would_be(job, path);
-  MH_TRY_SET(Root* const root, job.tree.root(false));
-  MH_TRY_SET(const bool no_folder, root->is_noselect(path));
+  MH_TRY_SET(const bool no_folder, job.tree.is_noselect(path));
   if (no_folder) return ExitCode::kClean;
-  MH_TRY_SET(const std::unique_ptr<Folder> folder,
-             Folder::open(job.tree.fs(), *root, path, job.tree.settings(path), {}));
+  MH_TRY_SET(const std::unique_ptr<Folder> folder, job.tree.open_folder(path));
   Done done;
   MH_TRY(work(job, *folder, path, &done));
   MH_TRY_SET(uint64_t remaining,
@@ -185,9 +181,7 @@ Result<ExitCode> reindex_folder(Job& job, const std::string& path) {
 }
 
 Status reindex_quietly(Job& job, const std::string& path) {
-  MH_TRY_SET(Root* const root, job.tree.root(false));
-  MH_TRY_SET(const std::unique_ptr<Folder> folder,
-             Folder::open(job.tree.fs(), *root, path, job.tree.settings(path), {}));
+  MH_TRY_SET(const std::unique_ptr<Folder> folder, job.tree.open_folder(path));
   Done done;
   MH_TRY(give_uids(*folder, false, &done));
   MH_TRY(write_tags(job, *folder, path, &done));

@@ -40,9 +40,8 @@ void tell_more(const FolderView& view, Fields* fields, std::string* words) {
 }  // namespace
 
 Result<ExitCode> status_folder(Job& job, const std::string& path) {
-  MH_TRY_SET(Root* const root, job.tree.root(true));
   const FolderSettings settings = job.tree.settings(path);
-  MH_TRY_SET(const FolderView view, look_at_folder(job.tree.fs(), *root, path, settings));
+  MH_TRY_SET(const FolderView view, job.tree.look_at(path));
 
   NumberSet unseen = job.tree.flags().read(Sequences::parse(view.sequences_text)).unseen;
   unseen.intersect(view.numbers());

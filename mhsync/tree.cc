@@ -213,4 +213,19 @@ FolderSettings Tree::settings(const std::string& path) const {
   return settings;
 }
 
+Result<bool> Tree::is_noselect(const std::string& path) {
+  MH_TRY_SET(Root* const changing, root(false));
+  return changing->is_noselect(path);
+}
+
+Result<std::unique_ptr<Folder>> Tree::open_folder(const std::string& path) {
+  MH_TRY_SET(Root* const changing, root(false));
+  return Folder::open(*fs_, *changing, path, settings(path), {});
+}
+
+Result<FolderView> Tree::look_at(const std::string& path) {
+  MH_TRY_SET(Root* const looking, root(true));
+  return look_at_folder(*fs_, *looking, path, settings(path));
+}
+
 }  // namespace mh

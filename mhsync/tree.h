@@ -7,6 +7,8 @@
 #include <string>
 #include <vector>
 
+#include "libmh/folder/folder.h"
+#include "libmh/folder/inspect.h"
 #include "libmh/folder/nmh-user.h"
 #include "libmh/folder/root.h"
 #include "libmh/result.h"
@@ -45,6 +47,11 @@ class Tree {
   static std::string display(const std::string& path) { return "+" + path; }
 
   FolderSettings settings(const std::string& path) const;
+  // Whether it is no folder for IMAP.
+  Result<bool> is_noselect(const std::string& path);
+  Result<std::unique_ptr<Folder>> open_folder(const std::string& path);
+  // What is there and in its state, without changing anything; see FolderView for what was wrong.
+  Result<FolderView> look_at(const std::string& path);
 
  private:
   explicit Tree(Fs& fs, Printer& printer) : fs_(&fs), printer_(&printer) {}

@@ -298,6 +298,7 @@ class Script(WatchedCase):
     def test_many_changes_are_one_call_and_the_last_one_is_told(self):
         one, number = self.folder(b"one")
         state, seen = (os.path.join(self.home, name) for name in ("state", "seen"))
+        # A call that takes longer than the changes are apart: so they come while one runs.
         remote = self.remote(f"cat {shlex.quote(state)} >> {shlex.quote(seen)}; sleep 0.2\n")
         for n in range(60):
             with open(state, "w") as out:
