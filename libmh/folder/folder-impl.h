@@ -119,6 +119,7 @@ struct Folder::Impl {
   Status load_state();
   Result<FolderLock> lock_folder();
   Result<FolderLock> lock_as_may_be();
+  bool load_all_records();
   Status load_records();
   Record* find(uint32_t uid);
   // Writes facts: to the journal durably, or to memory. On an error nothing of them counts.

@@ -181,9 +181,9 @@ Result<Record> Folder::record(uint32_t uid) {
     }
   }
   MH_TRY(in.load_records());
-  const Record* known = in.find(uid);
-  if (known == nullptr) return tl::unexpected<Error>(gone(uid));
-  return *known;
+  if (const Record* known = in.find(uid)) return *known;
+  if (in.loaded) return tl::unexpected<Error>(gone(uid));
+  return fail(ErrorKind::kBusy, in.location.folder + ": its state is being written: try again");
 }
 
 }  // namespace mh

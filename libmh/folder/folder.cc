@@ -153,26 +153,32 @@ Status Folder::lock() {
 
 void Folder::unlock() { impl_->held.reset(); }
 
+// Without the lock, the journal and the store may be read when another process has folded or
+// compacted the one and not the other: then some that are alive seem to have no record. False when
+// it cannot be known whether it is so.
+bool Folder::Impl::load_all_records() {
+  records = all_records(*journal, *store);
+  if (held || records.size() >= journal->state().alive.count()) return true;
+  const auto lock = lock_as_may_be();
+  if (!lock || !journal->refresh()) return false;
+  records = all_records(*journal, *store);
+  return true;
+}
+
 Status Folder::Impl::load_records() {
   MH_TRY(load_state());
   if (!journal) {
     loaded = true;
     return {};
   }
-  const JournalState& facts = journal->state();
-  const uint64_t generation = facts.header.generation;
   if (records_are_current()) return {};
   std::optional<NumberSet> changed;
-  if (loaded && records_generation == generation) {
+  if (loaded && records_generation == journal->state().header.generation) {
     if (auto since = journal->changed_since(records_offset)) changed = std::move(*since);
   }
-  if (changed) {
-    update_records(facts, *changed, &records);
-  } else {
-    records = all_records(*journal, *store);
-  }
-  loaded = true;
-  records_generation = generation;
+  if (changed) update_records(journal->state(), *changed, &records);
+  loaded = changed || load_all_records();
+  records_generation = journal->state().header.generation;
   records_offset = journal->offset();
   return {};
 }

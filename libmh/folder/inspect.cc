@@ -12,7 +12,12 @@ namespace {
 
 constexpr Nanoseconds kStandingStill = 2 * kSecond;
 
-Status read_state(Fs& fs, FolderView* view) {
+// A process that folds or compacts the journal at this moment is done by then.
+constexpr int kMostReadings = 5;
+constexpr Nanoseconds kBetweenReadings = kSecond / 20;
+
+// Whether all that are alive have a record.
+Result<bool> read_state_once(Fs& fs, FolderView* view) {
   MH_TRY_SET(const Fd dir,
              fs.open(AT_FDCWD, view->location->state_dir.c_str(), O_RDONLY | O_DIRECTORY));
   MH_TRY_SET(const Journal journal, Journal::open(fs, dir.get()));
@@ -25,7 +30,15 @@ Status read_state(Fs& fs, FolderView* view) {
   // Then, too, when it can be opened, and not read to its end.
   const bool all_known = view->facts.alive.count() <= view->records.size();
   if (view->store_fits && !all_known) view->store_fits = store->load().has_value();
-  return {};
+  return all_known;
+}
+
+Status read_state(Fs& fs, FolderView* view) {
+  for (int i = 1;; ++i) {
+    MH_TRY_SET(const bool all_known, read_state_once(fs, view));
+    if (all_known || i == kMostReadings) return {};
+    fs.sleep(kBetweenReadings);
+  }
 }
 
 }  // namespace

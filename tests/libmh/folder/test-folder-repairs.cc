@@ -74,9 +74,47 @@ class FolderRepair : public ::testing::Test {
     return all;
   }
 
+  void lengthen_journal() {
+    const Fd directory(::open(state_dir().c_str(), O_RDONLY | O_DIRECTORY));
+    auto journal = Journal::open(Fs::posix(), directory.get());
+    ASSERT_TRUE(journal);
+    for (uint64_t i = 0; i < 4000; ++i) journal->add_modseq_floor(i);
+    ASSERT_TRUE(journal->append() && journal->flush());
+  }
+
   TempDir tree_;
   FaultFs fs_;
 };
+
+TEST_F(FolderRepair, NoMessageSeemsGoneWhileAnotherProcessCompactsTheJournal) {
+  FolderClient writer = session();
+  sync(writer);
+  ASSERT_TRUE(writer.adopt_all());
+  lengthen_journal();
+  FaultFs other;
+  FolderClient reader(other, tree_.path("Mail"), "inbox");
+  reader.settings.lock_timeout = kSecond / 20;
+  int looks = 0;
+  for (int n = 1; n < 200; ++n) {
+    fs_.before(FsCall::kRename, fs_.count(FsCall::kRename) + n, [&] {
+      ++looks;
+      FolderClient late(other, tree_.path("Mail"), "inbox");
+      late.settings.lock_timeout = kSecond / 20;
+      ASSERT_TRUE(late.open());
+      const auto record = late.folder().record(1);
+      EXPECT_TRUE(record || record.error().kind() == ErrorKind::kBusy) << record.error().message();
+    });
+  }
+  FolderClient compacting = session();
+  ASSERT_TRUE(compacting.open() && compacting.folder().lock());
+  ASSERT_TRUE(compacting.folder().maintain(true));
+  compacting.folder().unlock();
+  fs_.reset();
+  EXPECT_GE(looks, 2) << "before the journal and before the store get their names";
+  ASSERT_TRUE(reader.sync());
+  EXPECT_EQ(3u, reader.uids().size());
+  EXPECT_TRUE(reader.folder().record(1));
+}
 
 // ---- Several processes ----------------------------------------------------------------------
 
