@@ -24,7 +24,6 @@ from nmh import Nmh  # noqa: E402
 class FlagCase(MhTestCase):
     """INBOX with five messages, UIDs equal to their numbers."""
 
-    warm = True
     count = 5
 
     def setUp(self):

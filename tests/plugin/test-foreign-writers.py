@@ -63,7 +63,6 @@ WRITERS = (Exmh, Mutt)
 
 
 class ForeignCase(MhTestCase):
-    warm = True
     user_settings = {"mh_unseen_grace": "1"}
 
     def setUp(self):

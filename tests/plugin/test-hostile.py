@@ -31,7 +31,6 @@ COMPLAINT = r"mh_sequences|sequence|profile|\bmh\b|not a (regular|directory)|per
 class HostileCase(MhTestCase):
     """INBOX with three good messages, 1 to 3, that must be there whatever happens."""
 
-    warm = True
     good = {n: mail_maker.as_imap(mail_maker.plain(n)) for n in (1, 2, 3)}
 
     def setUp(self):
@@ -592,8 +591,6 @@ class Forgeries(HostileCase):
 
 class State(HostileCase):
     """.mhsync is not what it should be."""
-
-    warm = False
 
     def attempt(self):
         self.allow_log("mhsync|mh:|state|permission|denied|index|not a directory|link|autocreate")

@@ -38,7 +38,6 @@ PARTS = (INDEX, CACHE, JOURNAL)
 class LossCase(MhTestCase):
     """INBOX with messages 1-3 tagged and 4-6 not, one of each removed before; and `bulk` more."""
 
-    warm = True
     bulk = 0
     dates = True
 
@@ -423,7 +422,7 @@ class Damage(LossCase):
 
     def another_user(self):
         """A fresh tree for the next damage."""
-        self.user = self.warm_user()
+        self.user = self.new_user()
         self.home = self.user.home
         self.root = os.path.join(self.home, "Mail")
         self.nmh = self.make_nmh()

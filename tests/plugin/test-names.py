@@ -31,8 +31,6 @@ def as_listed(name):
 
 
 class NameCase(MhTestCase):
-    warm = True
-
     def setUp(self):
         super().setUp()
         self.client = self.imap()

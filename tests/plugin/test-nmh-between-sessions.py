@@ -29,7 +29,6 @@ BODIES = {n: mail_maker.as_imap(mail_maker.plain(n)) for n in range(1, COUNT + 1
 
 
 class Between(MhTestCase):
-    warm = True
     adopted = False
     live = False
 

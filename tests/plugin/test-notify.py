@@ -18,7 +18,6 @@ EVERYTHING = ('NOTIFY SET STATUS (selected (MessageNew (FLAGS) MessageExpunge Fl
 
 
 class NotifyCase(MhTestCase):
-    warm = True
     user_settings = {"mh_unseen_grace": "1"}
     selected = "INBOX"
 

@@ -181,7 +181,6 @@ class Fetch(Reader):
 class MhMessage(Reader):
     """What of a message file is the message."""
 
-    warm = True
     drivers = ("mh",)
 
     def test_a_leading_from_line_is_no_part_of_the_message(self):

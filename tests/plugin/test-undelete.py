@@ -112,7 +112,7 @@ class Moved(WatchedCase):
         for session in self._sessions:
             session.close()
         self._sessions.clear()
-        self.user = self.warm_user(**self.user_settings)
+        self.user = self.new_user(**self.user_settings)
         self.home = self.user.home
         self.root = os.path.join(self.home, "Mail")
         self.nmh = self.make_nmh()

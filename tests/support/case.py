@@ -7,10 +7,8 @@ while it ran: a panic, an error line, a sanitizer's report fails it, unless the 
 expects that line.
 """
 
-import concurrent.futures.thread  # noqa: F401: loaded at first use otherwise
 import os
 import re
-import shutil
 import subprocess
 import time
 import unittest
@@ -83,42 +81,6 @@ def _stop(made):
         raise AssertionError("at the stop the log has:\n" + "\n".join(bad[:40]))
 
 
-class _WarmUsers:
-    """Users whose tree has its state already, made a few ahead of the tests.
-
-    The first UIDVALIDITY of a new tree waits for the next full second (nobody knows what a state
-    that was removed a moment ago had given out). Hundreds of tests need not wait one by one.
-    """
-
-    AHEAD = 6
-
-    def __init__(self, made_server):
-        self.server = made_server
-        self.count = 0
-        self.pool = concurrent.futures.ThreadPoolExecutor(max_workers=self.AHEAD)
-        self.coming = [self.pool.submit(self.make, self.name()) for _ in range(self.AHEAD)]
-
-    def name(self):
-        self.count += 1
-        return f"warm{self.count}"
-
-    def make(self, name):
-        user = self.server.add_user(name)
-        folder = Nmh(user.home).make_folder("warm")
-        client = self.server.imap(user)
-        client.ok("STATUS warm (MESSAGES)")
-        client.logout()
-        shutil.rmtree(folder)
-        return user
-
-    def take(self):
-        self.coming.append(self.pool.submit(self.make, self.name()))
-        return self.coming.pop(0).result(60)
-
-    def end(self):
-        self.pool.shutdown(cancel_futures=True)
-
-
 class MhTestCase(unittest.TestCase):
     """self.user with self.home, self.root (the mail tree), self.nmh; self.imap() for a session."""
 
@@ -128,7 +90,6 @@ class MhTestCase(unittest.TestCase):
     extra_config = ""
     trace = False
     user_settings = {}          # fields of each test's user: settings for him alone
-    warm = False                # the tree may have state of a folder that is gone
     maxDiff = 4000
 
     _count = 0
@@ -142,8 +103,7 @@ class MhTestCase(unittest.TestCase):
         self._log_began = self.server.log_size()
         self._sessions = []
         self._names = []
-        self.user = self.warm_user(**self.user_settings) if self.warm \
-            else self.new_user(**self.user_settings)
+        self.user = self.new_user(**self.user_settings)
         self.home = self.user.home
         self.root = os.path.join(self.home, "Mail")
         self.nmh = self.make_nmh()
@@ -154,17 +114,6 @@ class MhTestCase(unittest.TestCase):
 
     def make_nmh(self):
         return Nmh(self.home)
-
-    def warm_user(self, **fields):
-        if not hasattr(self.server, "warm_users"):
-            self.server.warm_users = _WarmUsers(self.server)
-            runner.at_end("warm users end", self.server.warm_users.end)
-        user = self.server.warm_users.take()
-        if fields:
-            # By another name: the server looks at a user's entry once in a second only.
-            user = self.server.add_user(user.name + "-set", user.home, **fields)
-        self._names.append(user.name)
-        return user
 
     def new_user(self, home=None, **fields):
         MhTestCase._count += 1
