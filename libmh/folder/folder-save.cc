@@ -324,6 +324,9 @@ Result<FolderMemory> Folder::store_messages(std::span<NewMessage> messages,
                                       "cannot be written now" +
                                       (in.unsettled ? "" : ": " + in.unsettled.error().message()));
   }
+  // Where the flags could not be merged the index does not know yet which messages have moved.
+  const auto unknown = changed_since(memory.generation, memory.journal_offset);
+  const bool is_followed = unknown && unknown->empty();
   MH_TRY(in.retag(messages));
   MH_TRY(in.write_save_intents(messages));
   in.listing.reset();
@@ -335,8 +338,10 @@ Result<FolderMemory> Folder::store_messages(std::span<NewMessage> messages,
     if (!stored) return stored;
     return pass_on(noted);
   }
-  stored->generation = in.journal->state().header.generation;
-  stored->journal_offset = in.journal->offset();
+  if (is_followed) {
+    stored->generation = in.journal->state().header.generation;
+    stored->journal_offset = in.journal->offset();
+  }
   in.now = *stored;
   return stored;
 }

@@ -395,6 +395,19 @@ TEST_F(SaveTest, ACopyKeepsGuidAndDate) {
 
 // ---- What fails -----------------------------------------------------------------------------
 
+TEST_F(SaveTest, WhatCouldNotBeMergedBeforeASaveIsMergedAfterIt) {
+  client_.settings.sequences_wait = 0;
+  FolderTest::start(4, "unseen: 1\nflagged: 3\n");
+  run("mv " + at("3") + " " + at("30"));
+  fs_.fail(FsCall::kSetLock, 2, EAGAIN);  // of the sync before the save; 1 is the folder's own
+  ASSERT_TRUE(client_.append({mail(5)}));
+  EXPECT_EQ(NumberSet{3}, sequence("flagged")) << "nothing was merged yet";
+  must(client_.sync());
+  EXPECT_EQ(NumberSet{30}, sequence("flagged"));
+  EXPECT_TRUE(client_.flagged(client_.uid_of(30), "\\Flagged"));
+  expect_sane(client_);
+}
+
 TEST_F(SaveTest, NothingIsSavedWhileNmhHoldsItsLock) {
   start();
   const Fd held(::open(at(".mh_sequences").c_str(), O_RDWR));
