@@ -22,8 +22,6 @@ OLD = 1_234_500_000
 
 
 class Tidied(MhsyncCase):
-    warm = False        # no state of a folder that is gone
-
     def setUp(self):
         super().setUp()
         for n in range(1, 5):

@@ -21,8 +21,6 @@ JUMP = 1 << 20
 
 
 class Imported(MhsyncCase):
-    warm = False        # a served folder takes nothing over
-
     def setUp(self):
         super().setUp()
         for n in range(1, 7):

@@ -41,7 +41,6 @@ class Status(Filled):
         return found
 
     def test_a_tree_never_seen_stays_without_state(self):
-        shutil.rmtree(os.path.join(self.root, ".mhsync"))
         before = self.everything()
         got, = self.mhsync_json("status", "+inbox")
         self.assertEqual(got["state"], "none")

@@ -7,7 +7,7 @@ asks by NOOP, and one that has another folder selected and asks by STATUS. How f
 by tests/bench/push-latency.py.
 """
 
-import concurrent.futures
+import concurrent.futures.thread  # loaded at first use otherwise, perhaps by another account
 import encodings.ascii  # noqa: F401: loaded at first use otherwise, when python may be out of reach
 import mailbox
 import os

@@ -48,7 +48,6 @@ def content_id(content):
 
 
 class GatedCase(case.MhTestCase):
-    warm = True
     comm = "imap"       # whom the gate counts; None: everybody who has it loaded
 
     def server_env(self):
@@ -81,7 +80,7 @@ class GatedCase(case.MhTestCase):
         self._sessions.clear()
         self.gate.root = os.path.join(runner.scratch(), "nowhere")
         self.gate.arm()
-        self.user = self.warm_user()
+        self.user = self.new_user()
         self.home = self.user.home
         self.root = os.path.join(self.home, "Mail")
         self.nmh = self.make_nmh()

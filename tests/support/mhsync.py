@@ -35,8 +35,6 @@ def prepare():
 
 
 class MhsyncCase(case.MhTestCase):
-    warm = True
-
     def start(self, *arguments, env=None):
         return subprocess.Popen([_staged["mhsync"], *arguments],
                                 env={**self.nmh.environment(), **(env or {})}, cwd=self.home,

@@ -92,7 +92,6 @@ class Change:
 class WatchedCase(MhTestCase):
     """One user who may hibernate, and the same person by a name that never does."""
 
-    warm = True
     server_settings = {"imap_hibernate_timeout": "1s"}
     hibernating = True
 
