@@ -9,6 +9,7 @@ one UID all its life. The long form is the same with 4 x 5,000 deliveries, or as
 MH_TEST_DELIVERIES says.
 """
 
+import collections
 import itertools
 import os
 import re
@@ -268,7 +269,8 @@ class Loops(case.MhTestCase):
             visible = content if tag is None else tag.message
             self.assertIn(mail(on_disk[-1]).rstrip(), visible, f"{folder}/{number}")
         self.assertEqual(sorted(by_imap), sorted(on_disk), box)
-        self.assertEqual(len(set(by_imap)), len(by_imap), f"{box}: one is there twice")
+        twice = {i for i, times in collections.Counter(by_imap).items() if times > 1}
+        self.assertEqual(twice, set(), f"{box}: there twice; shown before:\n{self.told_of(twice)}")
         left = [name for name in os.listdir(self.nmh.folder(folder))
                 if not re.fullmatch(r",?\d+|\.mh_sequences", name)]
         self.assertEqual(left, [], folder)
@@ -300,14 +302,14 @@ class Loops(case.MhTestCase):
         wrong = {box: {"missing": sorted(wanted[box] - found[box]),
                        "too many": sorted(found[box] - wanted[box])}
                  for box in found if wanted[box] != found[box]}
-        self.assertEqual(wrong, {}, self.told_of(wrong))
+        odd = {i for each in wrong.values() for ids in each.values() for i in ids}
+        self.assertEqual(wrong, {}, self.told_of(odd))
         self.one_life()
 
     def told_of(self, wrong):
         """What the clients were shown of messages that are not where they belong."""
-        odd = {i for each in wrong.values() for ids in each.values() for i in ids}
         return "\n".join(f"{i}: {box} UID {uid}" for (box, _, uid), i in sorted(self.shown.items())
-                         if i in odd)
+                         if i in wrong)
 
 
 if __name__ == "__main__":
