@@ -479,7 +479,8 @@ class Fix(Tidied):
 
         for point in gate.every_point(put_back, work, actions=("kill",)):
             with self.subTest(point=repr(point)):
-                self.assertEqual(point.result, -signal.SIGKILL)
+                # It waits for a tick of the clock, or not: then the last points are not reached.
+                self.assertIn(point.result, (-signal.SIGKILL, 0))
                 self.mhsync("check", "--fix", "+inbox")
                 content = {n: self.nmh.visible("inbox", n) for n in self.nmh.numbers()}
                 number = max(content)
