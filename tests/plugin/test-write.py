@@ -294,7 +294,6 @@ class Expunge(WriteCase):
         self.assertEqual(self.client.uids(), [1, 3])
         self.sane()
 
-
     def test_what_waits_for_its_removal_is_not_moved_a_second_time(self):
         self.client.ok("CREATE other")
         with self.nmh.sequences_locked("inbox"):

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 //
 // A whole Folder whose process is killed, or whose machine loses power, at every call and inside of
-// writes. What must hold then is in tests/support/folder-cases.h. What a disk keeps of what was not
-// flushed is drawn by lot, anew in each run: MH_TEST_SEED=<seed> repeats one.
+// writes. What must hold then is in tests/support/folder-checks.h. What a disk keeps of what was
+// not flushed is drawn by lot, anew in each run: MH_TEST_SEED=<seed> repeats one.
 #include <gtest/gtest.h>
 
 #include <cstdlib>
