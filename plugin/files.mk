@@ -18,6 +18,7 @@ lib20_mh_plugin_la_SOURCES += plugin/folder-names.cc
 lib20_mh_plugin_la_SOURCES += plugin/folder-names.h
 lib20_mh_plugin_la_SOURCES += plugin/guard.cc
 lib20_mh_plugin_la_SOURCES += plugin/guard.h
+lib20_mh_plugin_la_SOURCES += plugin/index-sync.cc
 lib20_mh_plugin_la_SOURCES += plugin/index-sync.h
 lib20_mh_plugin_la_SOURCES += plugin/mh-flags.cc
 lib20_mh_plugin_la_SOURCES += plugin/mh-flags.h

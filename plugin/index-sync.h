@@ -55,30 +55,28 @@ class OtherIndex {
 };
 
 // The index, locked for syncing. Rolled back unless committed.
+//
+// What clients ask for (flags, removals) stands in dovecot.index.log until a sync has done it, and
+// may have to wait there: for nmh's lock above all. Dovecot leaves such requests in the log as long
+// as nobody reads them to their end (mail-index-sync.c), but a sync that is committed may write
+// dovecot.index anew, and that counts everything in the log as done (mail-index-write.c,
+// mail_index_recreate()): the requests are lost, and a flag that was asked for looks like one that
+// another program has cleared. So a sync that leaves requests behind is never committed: what it
+// has found goes into a transaction of its own, under the same lock, as that of a save does.
 class IndexSync {
  public:
-  explicit IndexSync(struct mailbox* box, unsigned int more_flags = 0)
-      : box_(box), more_flags_(more_flags) {}
-  ~IndexSync() {
-    if (ctx != nullptr) mail_index_sync_rollback(&ctx);
-    if (begun_) index_storage_expunging_deinit(box_);
-  }
+  explicit IndexSync(struct mailbox* box, unsigned int more_flags = 0);
+  ~IndexSync();
   IndexSync(const IndexSync&) = delete;
   IndexSync& operator=(const IndexSync&) = delete;
 
-  bool begin() {
-    const auto flags = static_cast<enum mail_index_sync_flags>(
-        index_storage_get_sync_flags(box_) | MAIL_INDEX_SYNC_FLAG_AVOID_FLAG_UPDATES | more_flags_);
-    begun_ = index_storage_expunged_sync_begin(box_, &ctx, &view, &trans, flags) > 0;
-    if (!begun_) ctx = nullptr;
-    return begun_;
-  }
-  bool commit() {
-    if (mail_index_sync_commit(&ctx) == 0) return true;
-    ctx = nullptr;
-    mailbox_set_index_error(box_);
-    return false;
-  }
+  // False with the error set.
+  bool begin();
+  // The requests are not done and wait for the next sync. Before anything is written to `trans`,
+  // which is another one afterwards.
+  void leave_requests();
+  // True when the index has all that was written to `trans`; else the error is set.
+  bool commit();
   const struct mail_index_header& header() const { return *mail_index_get_header(view); }
 
   struct mail_index_sync_ctx* ctx = nullptr;
@@ -86,9 +84,13 @@ class IndexSync {
   struct mail_index_transaction* trans = nullptr;
 
  private:
+  bool commit_own();
+
   struct mailbox* box_;
-  unsigned int more_flags_;
+  enum mail_index_sync_flags flags_;
   bool begun_ = false;
+  bool has_requests_ = false;
+  struct mail_index_transaction* own_ = nullptr;
 };
 
 }  // namespace mh

@@ -15,8 +15,8 @@ struct PendingChanges {
   NumberSet expunges;
 };
 
-// All records that the sync was begun with. They count as done only after consume(): a sync that
-// could not carry them out commits without it, and the next one gets them again.
+// All records that the sync was begun with. They count as done only after consume(): where it could
+// not carry them out, IndexSync::leave_requests() has the next one get them again.
 PendingChanges read_pending(struct mailbox* box, struct mail_index_sync_ctx* sync);
 void consume(struct mail_index_sync_ctx* sync);
 

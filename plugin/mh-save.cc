@@ -287,7 +287,9 @@ int lock_and_sync(SaveState& state) {
   mailbox.syncing = true;
   if (run_locked_sync(state.box) < 0) return -1;
   state.sync = std::make_unique<IndexSync>(state.box, MAIL_INDEX_SYNC_FLAG_FSYNC);
-  return state.sync->begin() ? 0 : -1;
+  if (!state.sync->begin()) return -1;
+  state.sync->leave_requests();
+  return 0;
 }
 
 void assign_uids(struct mail_save_context* ctx, SaveState& state) {

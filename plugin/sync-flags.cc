@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include "plugin/sync-flags.h"
 
-#include "plugin/mh-flags.h"
 #include "plugin/mh-mailbox.h"
 
 namespace mh {
@@ -47,8 +46,12 @@ NumberSet uids_of(std::span<const Record> records) {
 
 FlagSync::FlagSync(struct mailbox* box, const FilesOutcome& files,
                    const std::optional<FolderMemory>& memory, Nanoseconds newer_than,
-                   std::vector<FlagChange> carried_over)
-    : box_(box), memory_(memory), ours_(std::move(carried_over)), newer_than_(newer_than) {
+                   PendingChanges carried_over)
+    : box_(box),
+      memory_(memory),
+      ours_(std::move(carried_over.flags)),
+      expunge_(std::move(carried_over.expunges)),
+      newer_than_(newer_than) {
   add_flags_of_files(files, list_state(box->list).user().options().refile_flags, &ours_, &brought_);
   for (const Added& added : files.added) {
     added_.add(added.uid);
@@ -58,7 +61,7 @@ FlagSync::FlagSync(struct mailbox* box, const FilesOutcome& files,
   drafts_ = mailbox_state(box).folder->settings().drafts;
 }
 
-void FlagSync::merge(const IndexSync& index, std::span<const Record> records) {
+void FlagSync::merge(IndexSync& index, std::span<const Record> records) {
   MailboxState& state = mailbox_state(box_);
   // See Folder::recall_untold().
   std::erase_if(edited_from_, [&](const auto& edited) {
@@ -80,7 +83,12 @@ void FlagSync::merge(const IndexSync& index, std::span<const Record> records) {
     }
   }
   merged_ = !outcome_.busy && !outcome_.moved;
-  if (merged_) consume(index.ctx);
+  if (merged_) {
+    consume(index.ctx);
+    expunge_.clear();
+  } else {
+    index.leave_requests();
+  }
   state.removal_waits = merged_ ? NumberSet() : input.expunge;
 }
 
@@ -88,6 +96,7 @@ FlagsInput FlagSync::input_of(const IndexSync& index, std::span<const Record> re
   PendingChanges pending = read_pending(box_, index.ctx);
   FlagsInput input;
   input.expunge = std::move(pending.expunges);
+  input.expunge.unite(expunge_);
   input.flags_of = [this, &index](uint32_t uid) {
     return flags_text(box_->index, index.view, uid);
   };
@@ -223,11 +232,15 @@ void FlagSync::apply(const IndexSync& index, std::span<const Record> records) {
 }
 
 void FlagSync::finish() {
-  if (ours_.empty()) return;
+  if (ours_.empty() && expunge_.empty()) return;
   const FreshView view(box_->index);
   struct mail_index_transaction* trans =
       mail_index_transaction_begin(view.get(), static_cast<enum mail_index_transaction_flags>(0));
   update_flags(box_, trans, std::exchange(ours_, {}));
+  std::exchange(expunge_, {}).for_each([&](uint32_t uid) {
+    uint32_t seq;
+    if (mail_index_lookup_seq(view.get(), uid, &seq)) mail_index_expunge(trans, seq);
+  });
   if (mail_index_transaction_commit(&trans) < 0) mailbox_set_index_error(box_);
 }
 

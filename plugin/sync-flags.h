@@ -10,19 +10,20 @@
 #include "libmh/folder/folder.h"
 #include "plugin/dovecot.h"
 #include "plugin/index-sync.h"
+#include "plugin/mh-flags.h"
 
 namespace mh {
 
 class FlagSync {
  public:
-  // `memory` is that of the last merge; `carried_over` are pending changes that the index has lost.
+  // `memory` is that of the last merge; `carried_over` is what was asked of an index that is lost.
   // Without a memory, `added` files that are newer than `newer_than` (0: none) are arrivals.
   FlagSync(struct mailbox* box, const FilesOutcome& files,
            const std::optional<FolderMemory>& memory, Nanoseconds newer_than,
-           std::vector<FlagChange> carried_over);
+           PendingChanges carried_over);
 
-  void merge(const IndexSync& index, std::span<const Record> records);
-  // False when the sequences could not be had: the flag records of the index stay unconsumed.
+  void merge(IndexSync& index, std::span<const Record> records);
+  // False when the sequences could not be had: what clients asked for stays in the index log.
   bool merged() const { return merged_; }
   // The folder moved: sync again at once.
   bool moved() const { return outcome_.moved; }
@@ -51,6 +52,7 @@ class FlagSync {
   std::optional<FolderMemory> memory_;
   std::map<uint32_t, uint32_t> edited_from_;
   std::vector<FlagChange> ours_;  // not in the index: from files, or carried over
+  NumberSet expunge_;             // carried over too
   NumberSet added_;
   NumberSet brought_;  // of these, those that bring flags from where they were
   NumberSet gone_;     // whose files are not there any more

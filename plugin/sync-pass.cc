@@ -102,8 +102,8 @@ class Sync {
   FilesOutcome files_;
   Nanoseconds newer_than_ = 0;  // see FlagSync
   bool repaired_ = false;
-  std::optional<Error> not_removed_;      // see FlagsOutcome
-  std::vector<FlagChange> carried_over_;  // pending changes of an index that had to be reset
+  std::optional<Error> not_removed_;  // see FlagsOutcome
+  PendingChanges carried_over_;       // what was asked of an index that had to be reset
 };
 
 int Sync::run_locked() {
@@ -321,7 +321,7 @@ int Sync::reset_index() {
   IndexSync index(box_);
   if (!index.begin()) return -1;
   if (index.header().uid_validity == folder_.uidvalidity()) {
-    carried_over_ = read_pending(box_, index.ctx).flags;
+    carried_over_ = read_pending(box_, index.ctx);
   }
   mail_index_reset(index.trans);
   if (!index.commit()) return -1;

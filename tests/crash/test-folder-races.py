@@ -45,7 +45,7 @@ COMMANDS = {
 }
 
 
-class Race(gated.GatedCase):
+class RaceCase(gated.GatedCase):
     def setUp(self):
         super().setUp()
         self.random = random.Random(f"{SEED} {self.id()}")
@@ -55,6 +55,30 @@ class Race(gated.GatedCase):
     def some(self, calls):
         return calls if LONG or len(calls) <= SAMPLE else self.random.sample(calls, SAMPLE)
 
+    def uid_of(self, i):
+        return next(uid for uid in self.history.last.uids
+                    if gated.content_id(self.history.last.body(uid)) == i)
+
+    def wait_until_held(self, client, timeout=60):
+        """False when the answer comes first."""
+        limit = time.monotonic() + timeout
+        while not os.path.exists(self.gate.meeting + ".reached"):
+            if select.select([client.socket], [], [], 0.002)[0]:
+                return False
+            self.assertLess(time.monotonic(), limit, "neither held nor answered")
+        return True
+
+    def calls_of(self, work):
+        self.gate.locks = True
+        client, command = work()
+        self.gate.arm()
+        client.ok(command)
+        calls = self.gate.calls()
+        self.assertGreater(len(calls), 5)
+        return calls
+
+
+class Race(RaceCase):
     def spool(self):
         with open(os.path.join(self.home, "spool"), "wb") as out:
             out.write(b"From a@example.org Thu Jan  1 00:00:00 2004\n" + gated.mail(8))
@@ -66,9 +90,7 @@ class Race(gated.GatedCase):
         self.spool()
         client = self.imap()
         client.select()
-        uid = next(uid for uid in self.history.last.uids
-                   if gated.content_id(self.history.last.body(uid)) == 5)
-        return client, rf"UID STORE {uid} +FLAGS (\Flagged)"
+        return client, rf"UID STORE {self.uid_of(5)} +FLAGS (\Flagged)"
 
     def arrive(self):
         self.fill()
@@ -97,15 +119,6 @@ class Race(gated.GatedCase):
 
     # -- ours held -------------------------------------------------------------------------------
 
-    def wait_until_held(self, client, timeout=60):
-        """False when the answer comes first."""
-        limit = time.monotonic() + timeout
-        while not os.path.exists(self.gate.meeting + ".reached"):
-            if select.select([client.socket], [], [], 0.002)[0]:
-                return False
-            self.assertLess(time.monotonic(), limit, "neither held nor answered")
-        return True
-
     def ours_held(self, work, n, theirs):
         """False when we did not come there."""
         client, command = work()
@@ -125,15 +138,6 @@ class Race(gated.GatedCase):
         self.gate.arm()
         client.ok("NOOP")
         return True
-
-    def calls_of(self, work):
-        self.gate.locks = True
-        client, command = work()
-        self.gate.arm()
-        client.ok(command)
-        calls = self.gate.calls()
-        self.assertGreater(len(calls), 5)
-        return calls
 
     def every_call_of_ours(self, work):
         calls = self.calls_of(work)
@@ -269,6 +273,63 @@ class Race(gated.GatedCase):
         output = process.communicate(timeout=60)[0]
         self.assertEqual((process.returncode, output), (0, b""))
         self.assertFalse(os.path.exists(self.nmh.folder("inbox")))
+
+
+class Requests(RaceCase):
+    """A session is held while it copies a message into the folder; another asks for something
+    meanwhile, and ends when its own sync cannot have the lock. Dovecot writes dovecot.index at the
+    end of every sync here, and counts all that was asked until then as done."""
+
+    server_settings = {"mail_index_rewrite_min_log_bytes": "1",
+                       "mail_index_rewrite_max_log_bytes": "1"}
+    user_settings = {"mh_lock_timeout": "1s"}
+
+    def copy_beside_another(self):
+        self.fill()
+        self.nmh.put("other", 1, gated.mail(9), gated.OLD)
+        asking = self.imap()
+        asking.select()
+        asking.store(self.uid_of(2), "+FLAGS", r"\Deleted")
+        client = self.imap()
+        client.select("other")
+        # So the save begins with a sync of the folder, and gives the log free after it.
+        self.nmh.put("inbox", 20, gated.mail(7), gated.OLD)
+        self.undecided = {7}
+        return asking, client, "UID COPY 1 INBOX"
+
+    def copy(self):
+        return self.copy_beside_another()[1:]
+
+    def ask_while_held(self, where):
+        asking, client, command = self.copy_beside_another()
+        self.gate.hold_at(where)
+        tag = client.send(command)
+        if not self.wait_until_held(client):
+            return
+        asked = [asking.send(rf"UID STORE {self.uid_of(5)} +FLAGS (\Flagged hello)"),
+                 asking.send("EXPUNGE"), asking.send("LOGOUT")]
+        # Each waits a second for the folder; or all of them for the log, if that is locked.
+        select.select([asking.socket], [], [], 8)
+        self.gate.go()
+        self.assertEqual(client.wait(tag).status, "OK")
+        self.assertEqual({asking.wait(each).status for each in asked}, {"OK"})
+        self.gate.arm()
+        client.logout()
+        flags = self.look(ALL - {2} | {7, 9})
+        for flag in ("\\Flagged", "hello"):
+            self.assertEqual({i for i, of in flags.items() if flag in of}, {5})
+
+    def test_what_is_asked_while_another_saves(self):
+        calls = self.calls_of(self.copy)
+        places = []
+        for n, call in enumerate(calls):
+            where = f"{call.name}/{1 + sum(each.name == call.name for each in calls[:n])}"
+            # The short form: between the sync and the save. Whoever waits for a lock tries it often.
+            if call.name != "fcntl" and (LONG or call.path.endswith("index.seal")):
+                places.append((where, call.path))
+        for where, path in places:
+            with self.subTest(f"held at {where}: {path}, seed {SEED}"):
+                self.ask_while_held(where)
 
 
 if __name__ == "__main__":

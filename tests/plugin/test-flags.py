@@ -6,11 +6,15 @@ cannot would be a broken folder.
 """
 
 import fcntl
+import glob
 import os
 import re
+import smtplib
 import stat
+import struct
 import subprocess
 import sys
+import threading
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
@@ -565,6 +569,98 @@ class Cost(FlagCase):
 
 
 METHODS = ("fcntl", "dot", "flock", "lockf")
+
+
+class WaitingInASmallLog(FlagCase):
+    """What waits for nmh's lock waits in dovecot.index.log. Dovecot counts all of that as done when
+    it writes dovecot.index, which here is at the end of every sync."""
+
+    server_settings = {"mail_index_rewrite_min_log_bytes": "1",
+                       "mail_index_rewrite_max_log_bytes": "1"}
+
+    def setUp(self):
+        super().setUp()
+        self.client = self.select()
+        self.client.ok("CREATE other")
+        self.client.append("INBOX", mail_maker.as_imap(mail_maker.plain(6)))
+
+    def while_waiting(self, number):
+        """What other sessions do meanwhile."""
+        self.nmh.put("inbox", number, mail_maker.plain(number))
+        self.assertGreater(max(self.select().uids()), max(self.client.uids()))
+        self.client.ok("NOOP")
+
+    def test_flags_are_there_when_the_lock_is_free(self):
+        with self.nmh.sequences_locked():
+            self.client.store(2, "+FLAGS", r"\Flagged hello")
+            self.client.store(3, "-FLAGS", r"\Seen")
+            self.client.store(4, "+FLAGS", r"\Seen")
+            self.while_waiting(17)
+            self.while_waiting(18)
+        self.assertEqual(self.with_flag(r"\Flagged"), {2})
+        found = self.both()
+        self.assertEqual((found["flagged"], found["hello"]), ({2}, {2}))
+        self.assertIn(3, found["unseen"])
+        self.assertNotIn(4, found["unseen"])
+
+    def test_an_expunge_is_done_when_the_lock_is_free(self):
+        self.client.store(2, "+FLAGS", r"\Deleted")
+        with self.nmh.sequences_locked():
+            self.client.ok("EXPUNGE")
+            self.while_waiting(17)
+            self.while_waiting(18)
+        self.assertEqual(self.select().uids(), [1, 3, 4, 5, 6, 7, 8])
+
+    def test_a_message_moved_is_not_in_both_folders(self):
+        with self.nmh.sequences_locked():
+            self.client.ok("UID MOVE 2:3 other")
+            self.while_waiting(17)
+            again = self.client.command("UID MOVE 2 other")
+            self.assertEqual(again.status, "NO", again)
+            self.while_waiting(18)
+        self.assertEqual(self.select().uids(), [1, 4, 5, 6, 7, 8])
+        self.assertEqual(len(self.nmh.numbers("other")), 2)
+
+    def deliver(self):
+        with smtplib.LMTP(self.server.lmtp_socket) as session:
+            session.sendmail("alice@example.org", [self.user.name], mail_maker.plain(9))
+
+    def test_a_delivery_leaves_what_was_asked_before_it(self):
+        with self.nmh.sequences_locked():
+            self.client.store(2, "+FLAGS", r"\Flagged")
+            self.client.store(5, "+FLAGS", r"\Deleted")
+            self.client.ok("UID EXPUNGE 5")
+            self.client.logout()
+            delivery = threading.Thread(target=self.deliver)
+            delivery.start()
+            time.sleep(1)       # so it begins with a sync that cannot have nmh's lock
+        delivery.join()
+        self.assertEqual(self.with_flag(r"\Flagged"), {2})
+        self.assertEqual(self.both()["flagged"], {2})
+        self.assertEqual(self.select().uids(), [1, 2, 3, 4, 6, 7])
+
+
+class WaitingInALostIndex(FlagCase):
+    def lose_from_index(self, uid):
+        """As damage would: the log says that Dovecot itself has removed it."""
+        (log,) = glob.glob(os.path.join(self.root, ".mhsync", "*", "index", "dovecot.index.log"))
+        size = b"\x80\x80\x80\x84"      # of 16 bytes, as in a MAIL_TRANSACTION header
+        with open(log, "ab") as out:
+            out.write(size + struct.pack("<III", 0x1000cd91, uid, uid))
+        os.rename(self.nmh.file("inbox", uid), self.nmh.file("inbox", uid + 10))
+
+    def test_what_was_asked_is_done_in_the_new_one(self):
+        self.expect_log("the index lacks UID 4, which the folder has: made anew")
+        client = self.select()
+        client.store(2, "+FLAGS", r"\Deleted")
+        with self.nmh.sequences_locked():
+            client.ok("EXPUNGE")
+            client.store(3, "+FLAGS", r"\Flagged")
+            client.logout()
+            self.lose_from_index(4)
+            self.assertEqual(self.select().uids(), [1, 2, 3, 4, 5])
+        self.assertEqual(self.select().uids(), [1, 3, 4, 5])
+        self.assertEqual(self.with_flag(r"\Flagged"), {3})
 
 
 class PrivateSequences(FlagCase):

@@ -80,7 +80,7 @@ class GatedCase(case.MhTestCase):
         self._sessions.clear()
         self.gate.root = os.path.join(runner.scratch(), "nowhere")
         self.gate.arm()
-        self.user = self.new_user()
+        self.user = self.new_user(**self.user_settings)
         self.home = self.user.home
         self.root = os.path.join(self.home, "Mail")
         self.nmh = self.make_nmh()
