@@ -621,6 +621,13 @@ class WaitingInASmallLog(FlagCase):
         self.assertEqual(self.select().uids(), [1, 4, 5, 6, 7, 8])
         self.assertEqual(len(self.nmh.numbers("other")), 2)
 
+    def test_what_is_new_is_recent_to_one_session_only(self):
+        with self.nmh.sequences_locked():
+            self.client.store(2, "+FLAGS", r"\Flagged")
+            self.nmh.put("inbox", 17, mail_maker.plain(17))
+            recent = [self.imap().select().recent for _ in range(2)]
+        self.assertEqual(recent, [1, 0])
+
     def deliver(self):
         with smtplib.LMTP(self.server.lmtp_socket) as session:
             session.sendmail("alice@example.org", [self.user.name], mail_maker.plain(9))
