@@ -63,8 +63,9 @@ std::vector<Sequences> versions_until(std::span<const std::string> recent, Nanos
   for (const std::string& text : recent) {
     const auto write = parse_sequences_write(text);
     if (!write || write->at + kHeldVersion < time) continue;
-    if (write->mended) versions.clear();
-    if (!write->mended || time < write->at + kBegunBefore) {
+    if (write->mended) {
+      versions.clear();
+    } else {
       versions.push_back(Sequences::parse(write->before));
     }
     versions.push_back(Sequences::parse(write->after));

@@ -10,9 +10,9 @@
 // it is most like, and what came after that version is done to it once more.
 //
 // Only what was renamed into place counts: nmh writes in place, under the lock, and means what it
-// says. And only once: whoever takes a flag away that we have just put back means that, too, unless
-// it comes so soon after that it must have been read before. The versions speak of numbers, so the
-// journal forgets them when a message gets another number, or goes.
+// says. And only once: whoever takes a flag away that we have just put back means that, too. The
+// versions speak of numbers, so the journal forgets them when a message gets another number, or
+// goes.
 #pragma once
 
 #include <optional>
@@ -29,8 +29,6 @@ namespace mh {
 // How long a program may hold what it has read, and for how long a change of its own may be taken
 // for one.
 inline constexpr Nanoseconds kHeldVersion = 5 * kSecond;
-// What comes as soon as this after something was put back was begun before.
-inline constexpr Nanoseconds kBegunBefore = kSecond / 4;
 
 // One write of ours, as the journal has it: PendingSequences, whose head has all but the texts.
 struct SequencesWrite {
