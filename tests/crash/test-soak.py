@@ -336,6 +336,8 @@ class Soak(case.MhTestCase):
                         chance.choice(("seenbyx", "later")),
                         f"<m{there[chance.choice(sorted(there))]}@"], check=False,
                        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        # A next one that has read this before it was mended would be taken at its word.
+        self.stop.wait(0.5)
 
     # -- IMAP ------------------------------------------------------------------------------------
 
