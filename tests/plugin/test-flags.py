@@ -568,9 +568,6 @@ class Cost(FlagCase):
         self.assertRegex(self.nmh.sequences_text(), r"(?m)^flagged: 1-300 *$")
 
 
-METHODS = ("fcntl", "dot", "flock", "lockf")
-
-
 class WaitingInASmallLog(FlagCase):
     """What waits for nmh's lock waits in dovecot.index.log. Dovecot counts all of that as done when
     it writes dovecot.index, which here is at the end of every sync."""
@@ -668,6 +665,9 @@ class WaitingInALostIndex(FlagCase):
             self.assertEqual(self.select().uids(), [1, 2, 3, 4, 5])
         self.assertEqual(self.select().uids(), [1, 3, 4, 5])
         self.assertEqual(self.with_flag(r"\Flagged"), {3})
+
+
+METHODS = ("fcntl", "dot", "flock", "lockf")
 
 
 class PrivateSequences(FlagCase):
